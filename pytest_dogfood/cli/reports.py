@@ -20,8 +20,8 @@ __all__ = ["COMMANDS"]
     Argument(
         "run",
         nargs="?",
-        metavar="RUN",
-        help="directory or id of a run (default: the last one of this project)",
+        metavar="RUN|FILE",
+        help="directory or id of a run, or a pack (default: the last run of this project)",
     ),
     Argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
     Argument("--against", metavar="RUN|FILE", help="compare with this run, or with a report of it as JSON"),
@@ -35,17 +35,16 @@ __all__ = ["COMMANDS"]
     "kept, so the outputs of its steps are not in it; pytest --dogfood --dogfood-report FILE has them.",
 )
 def report(options: Namespace) -> int:
+    from pytest_dogfood.kept_runs.copies import opened_run
     from pytest_dogfood.report.formats import FORMATS, format_of, read_reference
     from pytest_dogfood.report.overview import view_of
     from pytest_dogfood.storage.files import write_for_others
-    from pytest_dogfood.storage.record import read_run
-    from pytest_dogfood.storage.retention import find_run
 
     chosen = options.format or (format_of(Path(options.output)) if options.output else "markdown")
     try:
-        recorded = read_run(find_run(options.run, Path.cwd()))
         reference = read_reference(options.against, Path.cwd()) if options.against else None
-        text = FORMATS[chosen](view_of(recorded, reference), recorded.graph)
+        with opened_run(options.run, Path.cwd()) as recorded:
+            text = FORMATS[chosen](view_of(recorded, reference), recorded.graph)
         if options.output is None:
             say(text.rstrip("\n"))
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from msgspec.structs import replace
 
@@ -14,9 +16,24 @@ from pytest_dogfood.execution.terminal import StepPlace
 from pytest_dogfood.kept_runs.kept_state import EnteredPack, KeptState, Project
 from pytest_dogfood.kept_runs.pack_reader import unpack
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.record import read_run
-from pytest_dogfood.storage.retention import RunLease, checked_root, default_root
+from pytest_dogfood.storage.record import RecordedRun, read_run
+from pytest_dogfood.storage.retention import RunLease, checked_root, default_root, find_run
 from pytest_dogfood.storage.run_directory import RUN, project_name
+
+
+@contextmanager
+def opened_run(name: str | None, here: Path) -> Iterator[RecordedRun]:
+    """Read the record of a run, by its id or directory, or of a pack, which is unpacked meanwhile.
+
+    Without a name it is the last run of the project `here`. Raises HarnessError.
+    """
+    if name is None or not (here / name).is_file():
+        yield read_run(find_run(name, here))
+        return
+    with TemporaryDirectory(prefix="dogfood-") as made:
+        pack, directory = here / name, Path(made)
+        index = unpack(pack, directory)
+        yield replace(_read(pack, directory), home=index.directory, word=shlex.quote(name))
 
 
 @contextmanager
@@ -45,14 +62,23 @@ def entered_pack(
     with _private_place(project.rootdir) as (directory, marker):
         index = unpack(pack, directory, limit=limit)
         entered = EnteredPack(file=str(pack), index=index, project=project)
+        recorded = _read(pack, directory)
         try:
-            kept = KeptState(read_run(directory), name, here=project.rootdir, pack=entered)
+            kept = KeptState(recorded, name, here=project.rootdir, pack=entered)
         except HarnessError as error:  # it may repeat what the pack says
-            said = str(error).replace(str(directory), str(pack)).removesuffix("; remove it and run again")
-            raise HarnessError(printable(said)) from error
+            raise HarnessError(printable(str(error))) from error
         (directory / RUN).unlink()  # it is no run of this machine
         with _entered(kept, directory, marker, project if services else None) as place:
             yield kept, place
+
+
+def _read(pack: Path, directory: Path) -> RecordedRun:
+    """Read the record in a directory where a pack was unpacked; raises HarnessError that names the pack."""
+    try:
+        return read_run(directory)
+    except HarnessError as error:
+        said = str(error).replace(str(directory), str(pack)).removesuffix("; remove it and run again")
+        raise HarnessError(printable(said)) from error
 
 
 @contextmanager

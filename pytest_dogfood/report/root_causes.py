@@ -13,7 +13,6 @@ from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome
 from pytest_dogfood.report.run_index import RunIndex
 from pytest_dogfood.report.run_view import WORDS, CauseView, shown
 from pytest_dogfood.storage.record import Activity, Kind
-from pytest_dogfood.storage.retention import name_of_run
 from pytest_dogfood.storage.run_directory import RUN
 
 _NOT_PROVISIONED = re.compile(r"'([^'\s]+)' could not be provisioned")
@@ -149,9 +148,11 @@ class RootCauses:
             return ""
         workdir = Path(last.workdir)
         here = (
-            (directory / RUN).is_file() and workdir.is_relative_to(directory.absolute()) and workdir.is_dir()
+            (directory / RUN).is_file()
+            and workdir.is_relative_to(self._index.home)
+            and (directory / workdir.relative_to(self._index.home)).is_dir()
         )
-        return f"dogfood enter {shlex.quote(result.id)} --run {name_of_run(directory)}" if here else ""
+        return f"dogfood enter {shlex.quote(result.id)} --run {self._index.word}" if here else ""
 
     def _other_cause(self, cause: Cause, deferred: tuple[JourneyId, ...]) -> CauseView:
         """Return a cause that is no item of this run: a replay that failed, a closed gate, a declared outage."""

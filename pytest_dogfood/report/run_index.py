@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Proof
 from pytest_dogfood.report.run_view import NOTHING, ActivityView, OutputText, StepView, shown, text_of
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
+from pytest_dogfood.storage.retention import name_of_run
 
 
 def steps_in_words(recorded: RecordedRun, journey: str) -> Iterator[str]:
@@ -36,6 +38,8 @@ class RunIndex:
     def __init__(self, recorded: RecordedRun, reference: Reference | None) -> None:
         self.run, self.results, self.directory = recorded.run, recorded.results, recorded.directory
         self.reference, self._texts = reference, recorded.texts
+        self.home = Path(recorded.home) if recorded.home else recorded.directory.absolute()
+        self.word = recorded.word or name_of_run(recorded.directory)
         record = recorded.graph
         self.graph = record.graph if record is not None else CapabilityGraph(())
         self.after = record.after if record is not None else {}

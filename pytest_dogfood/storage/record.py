@@ -266,7 +266,7 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
     `results` has the final result of each journey. A run that was killed has no results, and may have no graph.
     Activities that never ended come last, with the outcome CRASHED and the outputs written so far. `last_green` is the
     last green run of the whole project before it, if one was known. `texts` are outputs by the names in their steps, if
-    they are not in files.
+    they are not in files. Of a pack, `home` is the directory that the run had, and `word` names the pack in a command.
     """
 
     directory: Path
@@ -276,6 +276,8 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
     results: Mapping[JourneyId, JourneyResult]
     last_green: Reference | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
+    word: str = ""
 
 
 def read_run(directory: Path) -> RecordedRun:

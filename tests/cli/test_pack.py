@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -481,3 +482,15 @@ def test_the_last_run_is_found_where_the_project_keeps_its_runs(own: Machines, s
     own.ci.pytest("-p", "no:randomly")
     done = own.ci.command("pack", "-o", "other.tar.gz")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_report_of_a_pack_shows_its_outputs_and_how_to_enter_it(machines: Machines) -> None:
+    done = machines.home.command("report", str(machines.pack))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"dogfood enter use --run {machines.pack}" in done.stdout
+    assert re.search(r"see [0-9]+", done.stdout)
+    machines.pack.with_name("bad").write_bytes(machines.pack.read_bytes()[:-20])
+    done = machines.home.command("report", str(machines.pack.with_name("bad")))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "bad is damaged" in done.stderr
+    assert list(machines.home.root.glob("dogfood-*")) == []
