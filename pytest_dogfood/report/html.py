@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,9 @@ def _surroundings(picture: Picture, trouble: set[NodeKey]) -> Picture | None:
     return None
 
 
+@cache
 def _environment() -> Environment:
+    """Return the environment of the templates, which are compiled once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
