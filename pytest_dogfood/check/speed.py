@@ -126,7 +126,7 @@ def tokens_worth_copying(
     found = _shortened(trial, candidates, wanted, enough=least / (1 - LEAST_SAVED))
     for tokens, seconds in found.items():
         if seconds <= wanted:
-            yield _could_be_copyable(graph, tokens, seconds, forecast)
+            yield _worth_copying(graph, tokens, seconds, forecast)
 
 
 def _shortened(
@@ -145,13 +145,14 @@ def _shortened(
         seconds = trial.seconds_with(candidates)
         for token in reversed(candidates):
             fewer = [one for one in candidates if one != token]
-            if len(fewer) > 1 and trial.left and trial.seconds_with(fewer) <= seconds:
-                candidates = fewer
+            without = trial.seconds_with(fewer) if len(fewer) > 1 and trial.left else seconds + 1
+            if without <= seconds:
+                candidates, seconds = fewer, without
         found[tuple(candidates)] = seconds
     return found
 
 
-def _could_be_copyable(
+def _worth_copying(
     graph: CapabilityGraph, tokens: Sequence[Token], seconds: float, forecast: Forecast
 ) -> Diagnostic:
     names = " and ".join(repr(str(token)) for token in tokens)
@@ -237,14 +238,16 @@ def _candidates(graph: CapabilityGraph, plan: Plan, forecast: Forecast, wanted: 
             for token in dict.fromkeys(base_of(one) for one in named if not is_of_a_test(one)):
                 uses[token] += 1
                 score[token] += behind[planned.id] if token not in planned.establishes else 0.0
-    provided = set(map(base_of, graph.fixtures))
-    tying = [token for token, count in uses.items() if count > 1 and token not in provided]
-    possible = [token for token in tying if _may_be_copyable(graph.capability(token))]
+    possible = [token for token, count in uses.items() if count > 1 and could_be_copyable(graph, token)]
     return sorted(possible, key=lambda token: -score[token])[:MOST_CANDIDATES]
 
 
-def _may_be_copyable(capability: Capability | None) -> bool:
+def could_be_copyable(graph: CapabilityGraph, token: Token) -> bool:
+    """Return whether the definition of a token may say that it is copyable, and does not yet."""
+    if base_of(token) in map(base_of, graph.fixtures):
+        return False
+    capability = graph.capability(token)
     if capability is None:
-        return True
+        return not is_of_a_test(token)
     is_more = capability.service or capability.release or capability.scope is not Scope.CHAIN
     return not (is_more or capability.copyable)

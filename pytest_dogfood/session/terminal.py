@@ -146,7 +146,9 @@ class Terminal:
         reports = [one for one in everything if type(one) is pytest.TestReport and one.start]
         if self._leader.plan is None or self._workers < 2 or not reports:
             return
-        from pytest_dogfood.scheduling.forecast import costly_chain  # it would keep other runs waiting
+        # These would keep other runs waiting.
+        from pytest_dogfood.check.speed import could_be_copyable
+        from pytest_dogfood.scheduling.forecast import costly_chain
 
         seconds: dict[str, float] = defaultdict(float)
         busy: dict[str, float] = defaultdict(float)
@@ -164,13 +166,14 @@ class Terminal:
             return
         graph = self._config.stash[PROJECT]().graph()
         ties = [one for one in chain.tokens if graph.scope_of(one) is Scope.CHAIN and not is_of_a_test(one)]
+        ties = [one for one in ties if not graph.is_copyable(one)]
         others = "the other was" if len(chain.idle) == 1 else f"{len(chain.idle)} others were"
         total = "" if len(chain.idle) == 1 else " in all"
         cure = "its tests depend on each other"
         if ties:
-            cure = (
-                f"'scope: machine' for {str(ties[0])!r}, if that is true, lets its journeys run side by side"
-            )
+            ways = "'copyable: true' or " if could_be_copyable(graph, ties[0]) else ""
+            cure = f"{ways}'scope: machine' for {str(ties[0])!r}, if that is true, "
+            cure += "lets its journeys run side by side"
         yield (
             f"the chain of {chain.id} took {chain.seconds:.0f} s on one worker while {others} idle "
             f"for {sum(chain.idle):.0f} s{total}; {cure}"

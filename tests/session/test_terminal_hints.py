@@ -76,7 +76,7 @@ def test_a_chain_that_cost_a_run_much_of_its_time_is_told_at_the_end(inner: Make
     files = {"a.journey.yaml": SLOW_CHAIN} if test == "journeys" else {"test_a.py": SLOW_TESTS}
     name = "sign-up" if test == "journeys" else "test_a.py::test_sign_up"
     cost = f"the chain of {name} took 11 s on one worker while the other was idle for 11 s"
-    cure = "'scope: machine' for 'account', if that is true, lets its journeys run side by side"
+    cure = "'copyable: true' or 'scope: machine' for 'account', if that is true, lets its journeys run side by side"
     inner({**files, "conftest.py": CLOCK}).dogfood("-n2").stdout.fnmatch_lines([f"{cost}; {cure}"])
 
 
