@@ -16,11 +16,12 @@ from tests.support.run_results import leaving_out
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-NAMES = ("actor", "git-release", "mixed", "packaging", "scripts", "web-service")
+NAMES = ("actor", "git-release", "library", "mixed", "packaging", "scripts", "web-service")
 TWICE = [(name, name) for name in NAMES]
 CLOSING = {
     "actor": "4 journeys = 4 passed; 1 token: 1 probed",
     "git-release": "6 journeys = 6 passed; 3 tokens: 3 probed",
+    "library": "21 journeys = 21 passed; 5 tokens: 5 probed",
     "mixed": "3 journeys and 3 tests = 6 passed; 4 tokens: 3 probed, 1 unverified (no probe)",
     "packaging": "5 journeys = 5 passed; 3 tokens: 3 probed",
     "scripts": "4 journeys = 4 passed; 2 tokens: 2 probed",
@@ -29,6 +30,7 @@ CLOSING = {
 DEPENDENTS = {
     "actor": ("undo-a-slip", ("keep-a-diary",)),
     "git-release": ("run-built-local-tag", ("start-repository", "build-local-tag")),
+    "library": ("borrow and cleo", ("open-the-library", "log-in[cleo]")),
     "mixed": ("place-an-order", ("open-the-shop", "fixture price_list")),
     "packaging": ("greet-somebody", ("its provision steps", "build-wheel", "install-wheel")),
     "scripts": ("hand-it-out", ("write-it-down", "bake-longer")),
@@ -40,7 +42,10 @@ def run(directory: Path, states: Path, *arguments: str) -> str:
     """Run pytest as a user would, without what this run itself has put into the environment."""
     inherited = ("GIT_", "PYTEST_", "DOGFOOD_", "_DOGFOOD_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(inherited)}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment |= {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LIBRARY_PACE": "0",
+    }  # what takes time there needs none here
     options = (*leaving_out(arguments, "cacheprovider"), "-o", f"dogfood_state_root={states}")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--dogfood", *options, *arguments],
@@ -87,10 +92,10 @@ def copied(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_all_examples_run_together_from_the_root(short_root: Path) -> None:
     output = run(ROOT, short_root, "-n", "2", "examples")
     assert (
-        "dogfood: 28 journeys and 3 tests = 31 passed; 14 tokens: 13 probed, 1 unverified (no probe)"
+        "dogfood: 49 journeys and 3 tests = 52 passed; 19 tokens: 18 probed, 1 unverified (no probe)"
         in output
     )
-    assert "33 passed" in output
+    assert "54 passed" in output
     assert output.count("provisioned notes-served once by starting its service") == 1
     assert output.count("provisioned environment-made once by its provision steps") == 1
     assert_nothing_is_left(short_root)
