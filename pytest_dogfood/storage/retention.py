@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.run_directory import (
@@ -30,6 +30,9 @@ from pytest_dogfood.storage.run_directory import (
     remove_tree,
     write_unmasked,
 )
+
+if TYPE_CHECKING:
+    from pytest_dogfood.execution.masking import SecretKeeper
 
 KEPT_RUNS = 3
 """The number of runs, kept on request or after a failure, that stay on disk for one project, as with tmp_path.

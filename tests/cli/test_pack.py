@@ -470,6 +470,70 @@ def test_a_service_that_does_not_get_ready_is_told_and_nothing_stays(moved: Mach
     assert moved.home.run_directories == []
 
 
+WITH_SERVERS = """
+capabilities:
+  back:
+    scope: machine
+    provision: [{run: echo name=some, save: {NAME: {stdout: 'name=(.+)'}}}]
+  up: {service: {run: exec sleep 100, ports: [port]}, probe: 'true'}
+  front:
+    requires: [up, back]
+    service: {run: 'echo "$DOGFOOD_UP_PORT $DOGFOOD_BACK_NAME" > "$DOGFOOD_STATE/knows"; exec sleep 100'}
+    probe: test -s "$DOGFOOD_STATE/knows"
+journeys:
+  - {id: use, requires: [front], steps: [run: exit 3]}
+"""
+
+
+@pytest.fixture
+def served(tmp_path: Path, short_root: Path) -> Project:
+    project = Project(tmp_path, short_root, WITH_SERVERS)
+    project.pytest()
+    return project
+
+
+def test_a_service_that_needs_another_gets_its_new_values_and_the_recorded_ones_of_all_else(
+    served: Project,
+) -> None:
+    (run,) = served.run_directories
+    script = 'cat "$DOGFOOD_STATE/knows"; echo "$DOGFOOD_UP_PORT $DOGFOOD_BACK_NAME"'
+    for words, is_new in (([], False), (["--start-services"], True)):
+        done = served.enter("use", "--run", run.name, *words, "--", "sh", "-c", script)
+        known, now = done.stdout.splitlines()
+        assert known.endswith(" some")
+        assert now.endswith(" some")
+        assert known == now
+        before = (run / "c0-main" / "knows").read_text().strip()
+        assert (now != before) is is_new
+
+
+def test_services_do_not_outlive_a_command_that_is_killed(served: Project) -> None:
+    (run,) = served.run_directories
+    program = [
+        sys.executable,
+        "-m",
+        "pytest_dogfood",
+        "enter",
+        "use",
+        "--run",
+        run.name,
+        "--start-services",
+        "--",
+    ]
+    process = subprocess.Popen(
+        [*program, "sh", "-c", "echo in; exec sleep 100"],
+        cwd=served.path,
+        env=served.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        process.kill()
+    assert until(lambda: not served.is_left())
+
+
 def test_services_are_started_in_a_new_run_anyway(machines: Machines) -> None:
     done = machines.home.enter("use", "--start-services", "--", "ls")
     assert (done.returncode, done.stdout) == (4, "")

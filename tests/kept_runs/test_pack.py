@@ -10,7 +10,9 @@ import shutil
 import socket
 import tarfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -421,6 +423,38 @@ def test_a_pack_that_is_cut_anywhere_or_has_a_changed_byte_is_refused(
         here.mkdir()
         with pytest.raises(HarnessError):
             unpack(tmp_path / "cut", here)
+        shutil.rmtree(here)
+
+
+def test_changed_headers_lead_to_a_refusal_or_to_what_stays_in_its_directory(
+    run: RecordedRun, tmp_path: Path
+) -> None:
+    (run.directory / "c0-main" / "link").symlink_to("deep/file")
+    (run.directory / "c0-main" / "hard").hardlink_to(run.directory / "c0-main" / "deep" / "file")
+    packed(run, tmp_path / "p")
+    whole = gzip.decompress((tmp_path / "p").read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        headers = [at for one in tar for at in (one.offset, one.offset_data - tarfile.BLOCKSIZE)]
+    random, here = Random(1), tmp_path / "here"  # noqa: S311 - the same each time
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(random.randint(1, 3)):
+            start = random.choice(headers)
+            # Names, sizes, kinds and targets of links; a header with a wrong sum would be no header.
+            at = start + random.choice(
+                [0, 1, 2, 8, 100, 124, 134, 135, 136, 156, 156, 157, 158, 345, 512, 520]
+            )
+            changed[at] = random.choice(b"/.0123456789SKLxg\0\x80\xff")
+            header = changed[start : start + 512]
+            header[148:156] = b" " * 8
+            changed[start + 148 : start + 156] = b"%06o\0 " % sum(header)
+        (tmp_path / "p").write_bytes(gzip.compress(changed, 1))
+        here.mkdir()
+        with suppress(HarnessError):
+            unpack(tmp_path / "p", here)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "kept", "p"]
+        links = [path for path in here.rglob("*") if path.is_symlink()]
+        assert all(path.resolve().is_relative_to(here) for path in links)
         shutil.rmtree(here)
 
 
