@@ -264,10 +264,10 @@ class StateTemplates:
             return
         if keeps:
             self.keep(state)
+        forks = [fork for fork in self._needs.forks_behind(planned.id) if self._needs.has_items_behind(fork)]
         is_last = self._needs.items_in(planned.state)[-1] == planned.id
-        for fork in self._needs.forks_behind(planned.id):
-            if self._needs.has_items_behind(fork):
-                self._leave_template(fork, state, goes_on=not is_last)
+        for fork in forks:  # each is provisioned by itself
+            self._leave_template(fork, state, goes_on=not is_last or len(forks) > 1)
         self._remove_what_is_over(planned.state)
 
     def _leave_template(self, fork: Fork, state: ChainState, *, goes_on: bool) -> None:

@@ -10,7 +10,7 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, StateId, Token
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.scheduling.split import Fork, split
-from pytest_dogfood.walks import reachable
+from pytest_dogfood.walks import inverted, reachable
 
 
 class NeedsOfParts:
@@ -19,6 +19,7 @@ class NeedsOfParts:
     def __init__(self, graph: CapabilityGraph, plan: Plan) -> None:
         self._graph = graph
         self._tree = split(graph)
+        self._is_item = frozenset(planned.id for planned in plan.journeys)
         self._items: dict[StateId, list[JourneyId]] = defaultdict(list)
         for planned in plan.journeys:
             self._items[planned.state].append(planned.id)
@@ -65,12 +66,12 @@ class NeedsOfParts:
     def _forks_behind(self) -> Mapping[JourneyId, list[Fork]]:
         found: dict[JourneyId, list[Fork]] = defaultdict(list)
         for state, forks in self._forks.items():
-            after = {fork.after: fork for fork in forks.values()}
+            after = inverted({number: [fork.after] for number, fork in forks.items()})
             items, last = frozenset(self._items.get(state, ())), None
             for member in self._tree.members[state]:
                 last = member if member in items else last
-                if last is not None and member in after:
-                    found[last].append(after[member])
+                if last is not None:
+                    found[last] += [forks[number] for number in after[member]]
         return found
 
     def has_items_behind(self, fork: Fork) -> bool:
@@ -80,20 +81,38 @@ class NeedsOfParts:
         )
 
     def shared_by_parts(self, fork: Fork) -> tuple[Token, ...]:
-        """Return the copyable tokens that several parts at a fork need, and that no journey in these parts establishes.
+        """Return the copyable tokens that must be provisioned before the parts at a fork begin as copies.
 
-        They include what journeys need that are not selected, but are replayed because an item needs their tokens.
+        They are those above the fork that journeys in the parts need, or journeys that are replayed for these, and that
+        no item establishes. A single part provisions them in its own state.
         """
-        asking: dict[Token, set[StateId]] = {}
-        for part in self._parts[fork.number]:
-            states = self.states_from(part)
-            journeys = [self._graph.journeys[one] for state in states for one in self._tree.members[state]]
-            made = {token for journey in journeys for token in journey.establishes}
-            for journey in (one for state in states for one in self._played.get(state, ())):
-                for token in self._needed_in_its_state(journey):
-                    if token not in made and self._graph.is_copyable(token):
-                        asking.setdefault(token, set()).add(part)
-        return tuple(token for token, parts in asking.items() if len(parts) > 1)
+        parts = [
+            part for part in self._parts[fork.number] if any(map(self._items.get, self.states_from(part)))
+        ]
+        if len(parts) < 2:
+            return ()
+        played = (
+            one for part in parts for state in self.states_from(part) for one in self._played.get(state, ())
+        )
+        needed = {token for one in played for token in self._needed_in_its_state(one)}
+        return tuple(token for token in self._made_above(fork) if token in needed)
+
+    def _made_above(self, fork: Fork) -> tuple[Token, ...]:
+        """Return the copyable tokens above a fork that no item of the run establishes, the nearest last."""
+        found: list[Token] = []
+        at: Fork | None = fork
+        while at is not None:
+            members = self._tree.members[at.state]
+            here = () if at.after is None else members[: members.index(at.after) + 1]
+            journeys = [self._graph.journeys[one] for one in here]
+            found = [*at.provided, *(token for one in journeys for token in one.establishes), *found]
+            at = self._tree.forks.get(at.state)
+        makers = self._graph.establishing
+        return tuple(
+            token
+            for token in dict.fromkeys(found)
+            if self._graph.is_copyable(token) and self._is_item.isdisjoint(makers(token))
+        )
 
     @cached_property
     def never_begun_again(self) -> frozenset[StateId]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set as AbstractSet
-from itertools import pairwise
 
 import msgspec
 from msgspec import Struct, field
@@ -130,8 +129,7 @@ def make_plan(
     in_run = frozenset(selected if gates is None else gates)
     closed_by = gates_by_tier(graph, in_run)
     tree = split(graph)
-    before_parts = tree.last_before_parts(selected)
-    reach = _reach_within(graph, selected, in_run, closed_by)
+    reach = _reach_within(graph, tree, selected, in_run, closed_by)
     planned: dict[JourneyId, PlannedJourney] = {}
     for journey_id in selected:
         journey = graph.journeys[journey_id]
@@ -140,8 +138,6 @@ def make_plan(
         if behind:
             after = tuple(dict.fromkeys((*after, *(gate for gate in behind if gate in reach))))
         state = tree.state_of[journey_id]
-        if state in before_parts and before_parts[state] not in after:
-            after = (*after, before_parts[state])
         required = graph.required_by(journey)
         named = (*required, *journey.establishes, *journey.invalidates, *reach[journey_id].of_gates)
         planned[journey_id] = PlannedJourney(
@@ -165,7 +161,7 @@ def make_plan(
             prerequisite=journey_id in prerequisites,
         )
     return Plan(
-        journeys=tuple(planned[one] for one in _order(graph, tree, planned)),
+        journeys=tuple(planned[one] for one in _order(graph, planned)),
         rests_on=_what_tokens_rest_on(graph, planned),
     )
 
@@ -201,21 +197,15 @@ def _what_tokens_rest_on(
     return found
 
 
-def _order(
-    graph: CapabilityGraph, tree: StateTree, planned: Mapping[JourneyId, PlannedJourney]
-) -> tuple[JourneyId, ...]:
+def _order(graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
     """Order the items so that each follows those it comes after, otherwise as given.
 
-    In the states of a chain with copyable tokens they keep the order of the tree. Within any other chain, of the items
-    that are ready, those come first for which another worker waits, directly or through others of the chain; tests that
-    keep their file order are exempt. The order is the same for any number of workers and any durations: neither may
-    change the state that an item finds.
+    Within a chain, of the items that are ready, those come first for which another worker waits, directly or through
+    others of the chain; tests that keep their file order are exempt, and where tokens are copyable, the tree of states
+    leaves no choice. The order is the same for any number of workers and any durations: neither may change the state
+    that an item finds.
     """
     before = {journey: one.after for journey, one in planned.items()}
-    for members in tree.members.values():
-        if members[:1] and members[0] in tree.positions:
-            here = [one for one in members if one in planned]
-            before |= {one: (*before[one], earlier) for earlier, one in pairwise(here)}
     elsewhere = (
         other for one in planned.values() for other in one.after if planned[other].state != one.state
     )
@@ -246,6 +236,7 @@ class _Reach(Struct, frozen=True):
 
 def _reach_within(
     graph: CapabilityGraph,
+    tree: StateTree,
     selected: Collection[JourneyId],
     in_run: AbstractSet[JourneyId],
     gates: Mapping[Tier, tuple[JourneyId, ...]],
@@ -257,12 +248,15 @@ def _reach_within(
     journeys that are left out although they are `in_run`: gates that are items are not replayed.
     """
     here = set(selected)
-    everything = selected if len(here) == len(graph.journeys) else graph.ordered(graph.journeys)
+    prerequisites = graph.prerequisites
+    if tree.before:  # what is before an item in its state, or in the one that this copies, counts as well
+        prerequisites = {one: (*before, *tree.before.get(one, ())) for one, before in prerequisites.items()}
+    everything = selected if len(here) == len(graph.journeys) else in_order(prerequisites)
     some_run_elsewhere = any(gates.values()) and not in_run <= here
     behind_gates = _reach_of_gates(graph, here, in_run, gates) if some_run_elsewhere else {}
     reach: dict[JourneyId, _Reach] = {}
     for journey in everything:
-        before = graph.prerequisites[journey]
+        before = prerequisites[journey]
         left_out = [reach[other] for other in before if other not in here]
         if behind_gates and (journey in here or journey in in_run):
             left_out.append(behind_gates[graph.journeys[journey].tier])

@@ -7,7 +7,8 @@ In a chain, a journey is *tied* to a later one that needs what it establishes, t
 needs the same token which cannot be copied. From the last journey to the first, each becomes the parent of the groups
 of later journeys that it is tied to. Where several groups follow a journey, each is a *part*, which begins as a copy
 of the state that the journey leaves. A group that needs a token that holds already and is not copyable goes on in that
-state itself.
+state itself. A copyable token that no journey establishes counts as established by its provider, in the place that a
+journey would have.
 """
 
 from __future__ import annotations
@@ -15,26 +16,38 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, JourneyId, Scope, StateId, Tier, Token
 from pytest_dogfood.walks import DisjointSets, in_order, inverted, reachable
 
 
+class Provider(Struct, frozen=True):
+    """What provides a copyable token that no journey establishes, in the order of the journeys."""
+
+    token: Token
+
+
+Node = JourneyId | Provider
+
+
 class Fork(Struct, frozen=True, kw_only=True):
     """The place in a state from which parts begin as copies: behind the journey `after`, or at the state's beginning.
 
-    With `goes_on` later journeys run in the state itself, so that the copy must be made before they do.
+    With `goes_on` later journeys run in the state itself, so that the copy must be made before they do. `provided` are
+    the tokens of the state up to there that no journey establishes.
     """
 
     number: int
     state: StateId
     after: JourneyId | None
     goes_on: bool
+    provided: tuple[Token, ...] = ()
 
 
 class StateTree(Struct, frozen=True, kw_only=True):
@@ -42,7 +55,8 @@ class StateTree(Struct, frozen=True, kw_only=True):
 
     `state_of` maps each journey to its state, which is named after the first journey in it, and `members` each state to
     its journeys, in order where the chain is split. `numbers` maps each state to its number, `chain_of` to its chain.
-    `positions` gives the order of the journeys in chains that are split; `split` names these chains.
+    `positions` gives the order of the journeys in chains that are split, and `before` those that each comes after, in
+    its own state or in the one that this copies. `split` names these chains.
     """
 
     state_of: Mapping[JourneyId, StateId]
@@ -50,6 +64,7 @@ class StateTree(Struct, frozen=True, kw_only=True):
     numbers: Mapping[StateId, int]
     chain_of: Mapping[StateId, ChainId]
     forks: Mapping[StateId, Fork]
+    before: Mapping[JourneyId, tuple[JourneyId, ...]]
     positions: Mapping[JourneyId, int]
     split: frozenset[ChainId]
 
@@ -70,51 +85,28 @@ class StateTree(Struct, frozen=True, kw_only=True):
             state, position = fork.state, -1 if fork.after is None else self.positions[fork.after] + 1
         return state == self.state_of[journey] and position > self.positions[journey]
 
-    def last_before_parts(self, selected: Iterable[JourneyId]) -> dict[StateId, JourneyId]:
-        """Return for each part the last selected journey that runs before it begins, in the states above it."""
-        here = frozenset(selected)
-        up_to: dict[JourneyId, JourneyId] = {}
-        for members in self.members.values():
-            last: JourneyId | None = None
-            for journey in members:
-                last = journey if journey in here else last
-                if last is not None:
-                    up_to[journey] = last
-        found: dict[StateId, JourneyId] = {}
-        for part, fork in self.forks.items():  # each after the state that it copies
-            above = None if fork.after is None else up_to.get(fork.after)
-            above = above or found.get(fork.state)
-            if above is not None:
-                found[part] = above
-        return found
-
 
 @lru_cache(maxsize=4)
 def split(graph: CapabilityGraph) -> StateTree:
     """Return the states of the journeys of a graph; without a copyable token each chain is one state."""
     forkable = _chains_with_copyable_tokens(graph)
-    journeys = _in_split_order(graph) if forkable else ()
-    builder = _TreeBuilder(graph, [one for one in journeys if graph.chains[one] in forkable])
-    state_of: dict[JourneyId, StateId] = {}
+    builder = _TreeBuilder(graph, forkable)
     for chain in dict.fromkeys(graph.chains.values()):
         if chain in forkable:
             builder.split(chain)
-    for journey, chain in graph.chains.items():
-        state_of[journey] = builder.state_of.get(journey, StateId(chain))
+    made = {journey: state for state, journeys in builder.members.items() for journey in journeys}
+    state_of = {journey: made.get(journey, StateId(chain)) for journey, chain in graph.chains.items()}
     chain_of = {state: graph.chains[journey] for journey, state in state_of.items()}
-    chain_of |= builder.empty
-    numbers = {state: number for number, state in enumerate(chain_of)}
-    position = builder.position
-    members = inverted({journey: [state] for journey, state in state_of.items()})
+    chain_of |= {state: chain for state, chain in builder.chain_of.items() if not builder.members[state]}
+    unsplit = inverted({journey: [state] for journey, state in state_of.items() if journey not in made})
     return StateTree(
         state_of=state_of,
-        members={
-            state: tuple(sorted(members[state], key=lambda one: position.get(one, 0))) for state in chain_of
-        },
-        numbers=numbers,
+        members={state: tuple(builder.members.get(state) or unsplit[state]) for state in chain_of},
+        numbers={state: number for number, state in enumerate(chain_of)},
         chain_of=chain_of,
         forks=builder.forks,
-        positions=position,
+        before=builder.before,
+        positions={one: number for one, number in builder.position.items() if not isinstance(one, Provider)},
         split=frozenset(forkable),
     )
 
@@ -129,137 +121,190 @@ def _chains_with_copyable_tokens(graph: CapabilityGraph) -> set[ChainId]:
     }
 
 
-def _in_split_order(graph: CapabilityGraph) -> tuple[JourneyId, ...]:
-    """Return all journeys after those that they come after, gates included.
+def _in_split_order(
+    graph: CapabilityGraph, providers: Mapping[Provider, Iterable[JourneyId]]
+) -> tuple[Node, ...]:
+    """Return all journeys, and providers with what needs them, after those that they come after, gates included.
 
     Of those that are ready, the one with the longest way to the end comes first, counted in journeys, then the first
     in the order of the files.
     """
-    before = graph.prerequisites_in_one_state
+    before: dict[Node, list[Node]] = {one: [] for one in providers}
+    before |= {journey: [*others] for journey, others in graph.prerequisites_in_one_state.items()}
+    for provider, users in providers.items():
+        for base in graph.with_bases([provider.token])[1:]:
+            before[provider] += [*graph.establishing(base), *({Provider(base)} & providers.keys())]
+        for user in users:
+            before[user].append(provider)
     dependents = inverted(before)
-    ways: dict[JourneyId, int] = {}
-    for journey in reversed(in_order(before)):
-        ways[journey] = 1 + max((ways.get(other, 0) for other in dependents.get(journey, ())), default=0)
+    ways: dict[Node, int] = {}
+    for one in reversed(in_order(before)):
+        way = max((ways.get(other, 0) for other in dependents.get(one, ())), default=0)
+        ways[one] = way + (not isinstance(one, Provider))
     gates = [journey for journey in graph.journeys.values() if journey.gating]
-    tiers: dict[JourneyId | Tier, list[JourneyId | Tier]] = {tier: [] for tier in Tier}
-    for gate in gates:
-        for tier in Tier:
-            if gate.tier < tier:
-                tiers[tier].append(gate.id)
-    by_way = sorted(graph.journeys, key=lambda journey: -ways[journey])  # stable, so then as given
-    after: dict[JourneyId | Tier, Iterable[JourneyId | Tier]] = dict(tiers)
-    for journey in by_way:
-        after[journey] = (*before[journey], graph.journeys[journey].tier)
+    after: dict[Node | Tier, Iterable[Node | Tier]] = {
+        tier: [gate.id for gate in gates if gate.tier < tier] for tier in Tier
+    }
+    for one in sorted(before, key=lambda one: -ways[one]):  # stable, so then as given
+        tiers = () if isinstance(one, Provider) else (graph.journeys[one].tier,)
+        after[one] = (*before[one], *tiers)
     return tuple(one for one in in_order(after) if not isinstance(one, Tier))
 
 
 class _Group(Struct):
-    """Journeys that are tied to each other; `root` is the first of them.
+    """Journeys and providers that are tied to each other; `root` is the first of them.
 
-    `fixed_since` is the lowest position of a journey that uses a token which is not copyable and which a member uses.
+    `fixed_since` is the lowest position of one that uses a token which is not copyable and which a member uses.
     """
 
-    root: JourneyId
+    root: Node
     fixed_since: float
 
 
+class _Beginning(Struct):
+    """A group that begins in a state of its own, at a fork or empty, after the journeys `before`."""
+
+    group: _Group
+    fork: Fork | None = None
+    before: tuple[JourneyId, ...] = ()
+
+
 class _TreeBuilder:
-    """Finds the states of chains with copyable tokens, and the forks between them."""
+    """Finds the states of chains with copyable tokens, their journeys in order, and the forks between them."""
 
-    def __init__(self, graph: CapabilityGraph, order: Iterable[JourneyId]) -> None:
+    def __init__(self, graph: CapabilityGraph, chains: Collection[ChainId]) -> None:
         self._graph = graph
-        self._order = tuple(order)
-        self.position = {journey: number for number, journey in enumerate(self._order)}
-        self.state_of: dict[JourneyId, StateId] = {}
+        self._chains: dict[Node, ChainId] = {
+            one: chain for one, chain in graph.chains.items() if chain in chains
+        }
+        providers: dict[Provider, list[JourneyId]] = defaultdict(list)
+        for journey in graph.journeys.values():
+            for token in self._needed(journey) if journey.id in self._chains else ():
+                if not graph.establishing(token):
+                    providers[Provider(token)].append(journey.id)
+        self._chains |= {one: graph.chains[users[0]] for one, users in providers.items()}
+        order = _in_split_order(graph, providers) if chains else ()
+        self._order = tuple(one for one in order if one in self._chains)
+        self.position = {one: number for number, one in enumerate(self._order)}
+        self.members: dict[StateId, list[JourneyId]] = {}
+        self.chain_of: dict[StateId, ChainId] = {}
         self.forks: dict[StateId, Fork] = {}
+        self.before: dict[JourneyId, tuple[JourneyId, ...]] = {}
         self._counter = itertools.count()
-        self.empty: dict[StateId, ChainId] = {}
-        """States without journeys, whose parts only providers tie to each other; with their chains."""
-        self._following: dict[JourneyId, list[_Group]] = {}
+        self._following: dict[Node, list[_Group]] = {}
         self._roots: dict[ChainId, list[_Group]] = defaultdict(list)
-        self._group_journeys()
+        self._group_nodes()
 
-    def _group_journeys(self) -> None:
-        journeys = [self._graph.journeys[one] for one in self._order]
-        fixed = {journey.id: tuple(dict.fromkeys(self._fixed_in_place(journey))) for journey in journeys}
+    def _needed(self, journey: Journey) -> list[Token]:
+        """Return the copyable tokens that a journey needs in its state, not those that it only makes or invalidates."""
+        needed = frozenset(self._graph.needed_by(journey))
+        tokens = self._graph.chain_tokens_of(journey)
+        return [token for token in tokens if token in needed and self._graph.is_copyable(token)]
+
+    def _group_nodes(self) -> None:
+        fixed = {one: tuple(dict.fromkeys(self._fixed_in_place(one))) for one in self._order}
         since: dict[Hashable, int] = {}
         for one in self._order:
             for tie in fixed[one]:
                 since.setdefault(tie, self.position[one])
         sets = DisjointSets(self._order)
-        groups: dict[JourneyId, _Group] = {}
-        later: dict[Hashable, list[JourneyId]] = defaultdict(list)
-        for journey in reversed(journeys):
-            made = [token for token in journey.establishes if self._graph.is_copyable(token)]
-            shared = (*fixed[journey.id], *self._shared_directory(journey))
-            tied = dict.fromkeys(sets.head(one) for tie in (*made, *shared) for one in later[tie])
+        groups: dict[Node, _Group] = {}
+        later: dict[Hashable, list[Node]] = defaultdict(list)
+        for one in reversed(self._order):
+            made, needed, shared = self._made_and_needed(one)
+            shared = (*fixed[one], *shared)
+            tied = dict.fromkeys(sets.head(other) for tie in (*made, *shared) for other in later[tie])
             following = [groups.pop(head) for head in tied]
             for head in tied:
-                sets.join(head, journey.id)
-            own = [since[tie] for tie in fixed[journey.id]]
+                sets.join(head, one)
+            own = [since[tie] for tie in fixed[one]]
             lowest = min([*own, *(group.fixed_since for group in following)], default=float("inf"))
-            groups[sets.head(journey.id)] = _Group(journey.id, lowest)
-            self._following[journey.id] = sorted(following, key=lambda group: self.position[group.root])
+            groups[sets.head(one)] = _Group(one, lowest)
+            self._following[one] = sorted(following, key=lambda group: self.position[group.root])
             for tie in (*(token for token in made if later[token]), *shared):
-                later[tie] = [journey.id]  # the later ones are all in its group by now
-            needed = frozenset(self._graph.needed_by(journey))  # not what it only invalidates
-            for token in self._graph.chain_tokens_of(journey):
-                if token in needed and self._graph.is_copyable(token):
-                    later[token].append(journey.id)
+                later[tie] = [one]  # the later ones are all in its group by now
+            for token in needed:
+                later[token].append(one)
         for group in sorted(groups.values(), key=lambda group: self.position[group.root]):
-            self._roots[self._graph.chains[group.root]].append(group)
+            self._roots[self._chains[group.root]].append(group)
 
-    def _fixed_in_place(self, journey: Journey) -> Iterator[Hashable]:
+    def _made_and_needed(self, one: Node) -> tuple[list[Token], list[Token], tuple[Hashable, ...]]:
+        """Return the copyable tokens that a node makes and needs, and the directory that it shares with others."""
+        graph = self._graph
+        if isinstance(one, Provider):
+            bases = graph.with_bases([one.token])[1:]
+            return [one.token], [base for base in bases if graph.is_copyable(base)], ()
+        journey = graph.journeys[one]
+        directory = () if journey.workdir is None else (("workdir", graph.chains[one], journey.workdir),)
+        return list(filter(graph.is_copyable, journey.establishes)), self._needed(journey), directory
+
+    def _fixed_in_place(self, one: Node) -> Iterator[Hashable]:
         """Yield what ties journeys to one state: tokens that are not copyable, and the order of tests."""
         graph = self._graph
 
         def below(token: Token) -> list[Token]:
-            return [one for one in graph.rests_on(token) if graph.scope_of(one) is Scope.CHAIN]
+            return [base for base in graph.rests_on(token) if graph.scope_of(base) is Scope.CHAIN]
 
-        for token in reachable(graph.chain_tokens_of(journey), below):
+        journey = None if isinstance(one, Provider) else graph.journeys[one]
+        tokens = [one.token] if isinstance(one, Provider) else graph.chain_tokens_of(graph.journeys[one])
+        for token in reachable(tokens, below):
             if not graph.is_copyable(token):
                 yield token
-        yield from journey.groups.values()
-        yield from (("follows", other) for other in (journey.id, *journey.follows))
-
-    def _shared_directory(self, journey: Journey) -> list[Hashable]:
-        if journey.workdir is None:
-            return []
-        return [("workdir", self._graph.chains[journey.id], journey.workdir)]
+        if journey is not None:
+            yield from journey.groups.values()
+            yield from (("follows", other) for other in (journey.id, *journey.follows))
 
     def split(self, chain: ChainId) -> None:
         """Give each journey of a chain its state."""
         groups = self._roots[chain]
-        waiting: list[tuple[StateId, list[tuple[int, JourneyId]]]] = []
-        if len(groups) == 1:
-            waiting.append(self._begin(groups[0]))
-        else:
-            empty = StateId(f"{chain} (template)")
-            self.empty[empty] = chain
-            waiting += self._fork(empty, None, groups, goes_on=False)
+        waiting: list[_Beginning] = [_Beginning(group) for group in groups]
+        if len(groups) > 1:
+            empty = StateId(f"{chain} (empty)")
+            self.members[empty], self.chain_of[empty] = [], chain
+            fork = Fork(number=next(self._counter), state=empty, after=None, goes_on=False)
+            waiting = [_Beginning(group, fork) for group in groups]
         while waiting:
-            state, left = waiting.pop()
-            while left:
-                _, journey = heapq.heappop(left)
-                self.state_of[journey] = state
-                apart: list[_Group] = []
-                for group in self._following[journey]:
-                    if group.fixed_since <= self.position[journey]:
-                        heapq.heappush(left, (self.position[group.root], group.root))
-                    else:
-                        apart.append(group)
-                if len(apart) == 1 and not left:
-                    heapq.heappush(left, (self.position[apart[0].root], apart[0].root))
-                elif apart:
-                    waiting += self._fork(state, journey, apart, goes_on=bool(left))
+            waiting += self._fill_state(chain, waiting.pop())
 
-    def _begin(self, group: _Group) -> tuple[StateId, list[tuple[int, JourneyId]]]:
-        return StateId(group.root), [(self.position[group.root], group.root)]
-
-    def _fork(
-        self, state: StateId, after: JourneyId | None, groups: Iterable[_Group], *, goes_on: bool
-    ) -> Iterator[tuple[StateId, list[tuple[int, JourneyId]]]]:
-        fork = Fork(number=next(self._counter), state=state, after=after, goes_on=goes_on)
-        for group in groups:
-            self.forks[StateId(group.root)] = fork
-            yield self._begin(group)
+    def _fill_state(self, chain: ChainId, begins: _Beginning) -> list[_Beginning]:
+        """Put into a state what goes on there; return the parts that begin as copies of it."""
+        left = [(self.position[begins.group.root], begins.group.root)]
+        members: list[JourneyId] = []
+        provided: list[Token] = []
+        apart: list[tuple[Fork, list[_Group], tuple[JourneyId, ...]]] = []
+        before = begins.before
+        while left:
+            _, one = heapq.heappop(left)
+            if isinstance(one, Provider):
+                provided.append(one.token)
+                bases = self._graph.with_bases([one.token])[1:]
+                before = (*before, *(maker for base in bases for maker in self._graph.establishing(base)))
+            else:
+                members.append(one)
+                self.before[one], before = before, (one,)
+            others: list[_Group] = []
+            for group in self._following[one]:
+                if group.fixed_since <= self.position[one]:
+                    heapq.heappush(left, (self.position[group.root], group.root))
+                else:
+                    others.append(group)
+            if len(others) == 1 and not left:
+                heapq.heappush(left, (self.position[others[0].root], others[0].root))
+            elif others:
+                fork = Fork(
+                    number=next(self._counter),
+                    state=StateId(""),
+                    after=members[-1] if members else None,
+                    goes_on=bool(left),
+                    provided=tuple(provided),
+                )
+                apart.append((fork, others, before))
+        state = StateId(members[0] if members else f"{provided[0]} (template)")
+        self.members[state], self.chain_of[state] = members, chain
+        if begins.fork is not None:
+            self.forks[state] = begins.fork
+        return [
+            _Beginning(group, replace(fork, state=state), after)
+            for fork, groups, after in apart
+            for group in groups
+        ]

@@ -119,6 +119,39 @@ def test_what_a_provider_gives_is_provisioned_once_for_parts_that_nothing_else_t
 
 
 @WORKERS
+def test_parts_that_need_different_providers_find_what_their_common_templates_hold(
+    project: Project, scene: Scene, workers: str
+) -> None:
+    for token in ("data", "user"):
+        provision = f"provision: [{{run: 'echo {token} >>$DOGFOOD_ROOT/provisioned; echo {token} >>log'}}]"
+        project.token(token, f"copyable: true, {provision}")
+    for name, needs in {"a": "data", "b": "data", "c": "data user", "d": "user data"}.items():
+        project.journey(name, needs=needs)
+    project.write()
+    run = scene.run(workers)
+    assert run.closing_line.startswith("dogfood: 4 journeys = 4 passed;")
+    assert sorted(scene.lines("provisioned")) == ["data", "user"]
+    assert [project.found(name) for name in "abcd"] == [["data"], ["data"], ["data user"], ["data user"]]
+
+
+@WORKERS
+def test_a_part_waits_for_what_its_template_needs_although_it_does_not_need_that_itself(
+    project: Project, scene: Scene, workers: str
+) -> None:
+    project.token("image", "scope: machine")
+    project.token("data", "copyable: true, requires: [image], provision: [{run: 'touch data'}]")
+    project.token("in")
+    project.journey("build", makes="image", run="sleep 1")
+    project.journey("login", makes="in", needs="data")
+    project.journey("uses-data", needs="in data")
+    project.journey("uses-login", needs="in")
+    project.write()
+    run = scene.run(workers, "-k", "build or uses")
+    assert run.closing_line.startswith("dogfood: 3 journeys = 3 passed;")
+    assert (project.ran("build"), project.ran("login")) == (1, 1)
+
+
+@WORKERS
 def test_states_below_states_are_copied_level_by_level(project: Project, scene: Scene, workers: str) -> None:
     for token in ("a", "b0", "b1"):
         project.token(token)

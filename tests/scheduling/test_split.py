@@ -83,8 +83,40 @@ def test_what_is_joined_again_is_not_split() -> None:
 
 def test_what_only_providers_tie_falls_apart_below_an_empty_state() -> None:
     tree = tree_of([journey("one", requires="data"), journey("two", requires="data")], "data")
-    assert tree.members == {"one": ("one",), "two": ("two",), "one (template)": ()}
-    assert {fork.after for fork in tree.forks.values()} == {None}
+    assert tree.members == {"one": ("one",), "two": ("two",), "data (template)": ()}
+    assert {(fork.after, fork.provided) for fork in tree.forks.values()} == {(None, ("data",))}
+
+
+def test_providers_have_the_place_of_a_journey() -> None:
+    tree = tree_of(
+        [
+            journey("one", requires="data"),
+            journey("two", requires="data user"),
+            journey("three", requires="user data"),
+            journey("four", requires="data"),
+        ],
+        *("data", "user"),
+    )
+    assert {state: (fork.state, fork.provided) for state, fork in tree.forks.items()} == {
+        "one": ("data (template)", ("data",)),
+        "four": ("data (template)", ("data",)),
+        "user (template)": ("data (template)", ("data",)),
+        "two": ("user (template)", ("user",)),
+        "three": ("user (template)", ("user",)),
+    }
+
+
+def test_what_a_single_part_needs_of_a_provider_is_provisioned_in_its_state() -> None:
+    tree = tree_of(
+        [
+            journey("login", establishes="in"),
+            journey("one", requires="in data"),
+            journey("two", requires="in"),
+        ],
+        *("in", "data"),
+    )
+    assert tree.members[StateId("one")] == ("one",)
+    assert {fork.state for fork in tree.forks.values()} == {"login"}
 
 
 def test_users_of_a_token_that_is_not_copyable_stay_in_its_state_and_the_others_are_copied_before() -> None:
@@ -176,12 +208,19 @@ def test_tests_that_follow_each_other_share_a_state() -> None:
     assert journeys_in(tree, "test.py::test_0") == tuple(test.id for test in tests)
 
 
-def random_graph(seed: int, *, most: int = 14) -> CapabilityGraph:
-    """Return a random sound graph in which about half of the tokens of chains are copyable."""
+def random_graph(seed: int, *, most: int = 14, providers: bool = True) -> CapabilityGraph:
+    """Return a random sound graph in which some tokens of chains are copyable.
+
+    Without `providers` only tokens that journeys establish are.
+    """
     dice = Random(seed)  # noqa: S311 - a die, no secret
     scene = with_copyable_tokens(random_scene(dice, least=1, most=most), dice)
     journeys = [replace(one, workdir="desk") if dice.random() < 0.1 else one for one in scene.journeys]
-    return replace(scene, journeys=tuple(journeys)).graph()
+    made = {token for one in journeys for token in one.establishes}
+    capabilities = [
+        one if providers or one.token in made else replace(one, copyable=False) for one in scene.capabilities
+    ]
+    return CapabilityGraph(journeys, capabilities)
 
 
 def fixed_in_place(graph: CapabilityGraph, one: JourneyId) -> set[Hashable]:
@@ -242,7 +281,7 @@ def split_slowly(graph: CapabilityGraph, tree: StateTree) -> dict[JourneyId, tup
 
 @given(st.integers(0, 2**32))
 def test_the_fast_rule_is_the_slow_one(seed: int) -> None:
-    graph = random_graph(seed)
+    graph = random_graph(seed, providers=False)
     tree = split(graph)
     for one, (state, begins) in split_slowly(graph, tree).items():
         fork = tree.forks.get(tree.state_of[one])
