@@ -60,17 +60,18 @@ class CapabilityGraph:
         self._chained: dict[JourneyId, tuple[Token, ...]] = {}
         self._wanted: dict[Token, frozenset[str]] = {}
 
-    def with_copyable(self, definitions: Iterable[Capability]) -> CapabilityGraph:
-        """Return the same graph with these definitions, which differ from those here only in that they are copyable.
+    def redefined(self, definitions: Iterable[Capability]) -> CapabilityGraph:
+        """Return the same graph with these definitions, which differ from those here only in what is copyable.
 
         What was found out about this graph stays known, so that several tokens can be tried in a large project.
         """
-        other = copy(self)
+        definitions, other = tuple(definitions), copy(self)
         other.capabilities = {**self.capabilities, **{one.token: one for one in definitions}}
         # How the journeys of one state wait for each other does not depend on what is copyable; how all do may.
         vars(other)["prerequisites_in_one_state"] = self.prerequisites_in_one_state
         vars(other).pop("tokens", None)
-        if any(other.is_copyable(token) for one in self.journeys.values() for token in one.invalidates):
+        changed = {one.token for one in definitions}
+        if any(base_of(token) in changed for one in self.journeys.values() for token in one.invalidates):
             vars(other).pop("prerequisites", None)
         return other
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -32,6 +33,9 @@ WORKERS = 8
 
 LEAST_SAVED = 0.1
 """A token is named only if the run would be shorter by this share of its time and by LEAST_SECONDS."""
+
+LEAST_LOST = 1.0
+"""Seconds. A token whose copies lose less is not named: the next run may find it otherwise."""
 
 MOST_CANDIDATES = 8
 
@@ -104,24 +108,59 @@ def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> Capab
     return CapabilityGraph(graph.journeys.values(), capabilities.values(), graph.fixtures)
 
 
-def tokens_worth_copying(
-    graph: CapabilityGraph, plan: Plan, forecast: Forecast, *, most_planned: int = 4_000
+def findings_on_copies(
+    graph: CapabilityGraph,
+    plan: Plan,
+    forecast: Forecast,
+    copying: Mapping[str, float] = MappingProxyType({}),
+    *,
+    most_planned: int = 4_000,
+) -> Iterator[Diagnostic]:
+    """Yield a remark on each token that should be copyable, or should not be, for the run to be shorter.
+
+    `forecast` is that of the plan, and `copying` has the known seconds of the copy with which an item began, by node
+    id. At most `most_planned` journeys are planned anew to try tokens, so that a large project is checked as quickly.
+    """
+    if forecast.total < LEAST_SECONDS:
+        return
+    if forecast.workers == 1:
+        forecast = forecast_with_copies(graph, plan, WORKERS, copying)
+    trial = _Trial(graph, plan, forecast.workers, copying, left=max(1, most_planned // len(plan.journeys)))
+    yield from _costly_copies(graph, plan, forecast, copying, trial)
+    yield from _tokens_worth_copying(graph, plan, forecast, trial)
+
+
+def _costly_copies(
+    graph: CapabilityGraph, plan: Plan, forecast: Forecast, copying: Mapping[str, float], trial: _Trial
+) -> Iterator[Diagnostic]:
+    """Yield a remark on each copyable token without which the run would be shorter, because it makes no copies."""
+    spent = sum(copying[planned.nodeid] for planned in plan.journeys if planned.nodeid in copying)
+    if spent < max(LEAST_LOST, forecast.makespan * LEAST_SAVED):
+        return
+    for capability in graph.capabilities.values():
+        if trial.left and graph.is_copyable(capability.token):
+            seconds = trial.seconds_with([replace(capability, copyable=False)])
+            if forecast.makespan - seconds >= LEAST_LOST:
+                name = repr(str(capability.token))
+                message = f"copies for {name} cost more than they save: without 'copyable: true' the run would take "
+                message += (
+                    f"{seconds:.1f} s instead of {forecast.makespan:.1f} s on {forecast.workers} workers"
+                )
+                hint = "remove it, or keep large files that no journey changes out of the state"
+                yield remark(capability.location, "copies-cost-more", message, hint)
+
+
+def _tokens_worth_copying(
+    graph: CapabilityGraph, plan: Plan, forecast: Forecast, trial: _Trial
 ) -> Iterator[Diagnostic]:
     """Yield a remark on each token that, copyable, would shorten the run by a tenth and by LEAST_SECONDS at least.
 
-    If none would alone, but several would together, these are named together. `forecast` is that of the plan. At most
-    `most_planned` journeys are planned anew to try tokens, so that a large project is checked as quickly.
+    If none would alone, but several would together, these are named together.
     """
-    least = _least_seconds(plan, forecast.workers if forecast.workers > 1 else WORKERS)
-    heaviest = max(_seconds_of_states(plan).values(), default=0.0)
-    if forecast.total < LEAST_SECONDS or heaviest < least * LEAST_SAVED:
-        return  # seen at a glance, without a forecast
-    if forecast.workers == 1:
-        forecast = _forecast(plan, WORKERS)
+    least = _least_seconds(plan, forecast.workers)
     wanted = forecast.makespan - max(LEAST_SECONDS, forecast.makespan * LEAST_SAVED)
-    if least > wanted:
+    if least > wanted or not trial.left:
         return
-    trial = _Trial(graph, plan, forecast.workers, left=max(1, most_planned // len(plan.journeys)))
     candidates = _candidates(graph, plan, forecast, wanted)
     found = _shortened(trial, candidates, wanted, enough=least / (1 - LEAST_SAVED))
     for tokens, seconds in found.items():
@@ -138,14 +177,14 @@ def _shortened(
     """
     found: dict[tuple[Token, ...], float] = {}
     for token in candidates[: trial.left]:
-        found[token,] = trial.seconds_with([token])
+        found[token,] = trial.seconds_with_copyable([token])
         if found[token,] < enough:
             return found
     if len(candidates) > 1 and trial.left and min(found.values()) > wanted:
-        seconds = trial.seconds_with(candidates)
+        seconds = trial.seconds_with_copyable(candidates)
         for token in reversed(candidates):
             fewer = [one for one in candidates if one != token]
-            without = trial.seconds_with(fewer) if len(fewer) > 1 and trial.left else seconds + 1
+            without = trial.seconds_with_copyable(fewer) if len(fewer) > 1 and trial.left else seconds + 1
             if without <= seconds:
                 candidates, seconds = fewer, without
         found[tuple(candidates)] = seconds
@@ -176,39 +215,50 @@ def _place_of(graph: CapabilityGraph, token: Token) -> Location:
 
 
 class _Trial:
-    """Plans the same items as if some tokens were copyable; `left` is how many times it still may."""
+    """Plans the same items with other tokens copyable; `left` is how many times it still may."""
 
-    def __init__(self, graph: CapabilityGraph, plan: Plan, workers: int, *, left: int) -> None:
+    def __init__(
+        self, graph: CapabilityGraph, plan: Plan, workers: int, copying: Mapping[str, float], *, left: int
+    ) -> None:
         planned = {one.id for one in plan.journeys}
         self._graph = graph
         self._selected = [one for one in graph.journeys if one in planned]
         self._durations = {one.nodeid: one.weight for one in plan.journeys}
         self._workers = workers
+        self._copying = copying
         self.left = left
 
-    def seconds_with(self, tokens: Iterable[Token]) -> float:
-        """Return how long the run would take."""
+    def seconds_with(self, definitions: Iterable[Capability]) -> float:
+        """Return how long the run would take with other definitions."""
         self.left -= 1
+        graph = self._graph.redefined(definitions)
+        plan = make_plan(graph, self._selected, durations=self._durations)
+        return forecast_with_copies(graph, plan, self._workers, self._copying).makespan
+
+    def seconds_with_copyable(self, tokens: Iterable[Token]) -> float:
+        """Return how long the run would take if these tokens were copyable."""
         known = ((one, self._graph.capability(one)) for one in tokens)
-        definitions = [
+        return self.seconds_with(
             replace(capability, token=token, copyable=True)
             if capability
             else Capability(token=token, location=_place_of(self._graph, token), copyable=True)
             for token, capability in known
-        ]
-        graph = self._graph.with_copyable(definitions)
-        return _forecast(make_plan(graph, self._selected, durations=self._durations), self._workers).makespan
+        )
 
 
-def _forecast(plan: Plan, workers: int) -> Forecast:
-    return make_forecast(jobs_for([planned.nodeid for planned in plan.journeys], plan, "load"), workers)
-
-
-def _seconds_of_states(plan: Plan) -> dict[StateId, float]:
-    states: dict[StateId, float] = defaultdict(float)
-    for planned in plan.journeys:
-        states[planned.state] += planned.weight
-    return states
+def forecast_with_copies(
+    graph: CapabilityGraph, plan: Plan, workers: int, copying: Mapping[str, float]
+) -> Forecast:
+    """Return the forecast of a plan in which the first item of each part takes also as long as its copy is known to."""
+    jobs = jobs_for([planned.nodeid for planned in plan.journeys], plan, "load")
+    begun: set[StateId] = set()
+    forks = split(graph).forks if copying else {}
+    for index, planned in enumerate(plan.journeys):
+        if planned.state in forks and planned.state not in begun:
+            begun.add(planned.state)
+            more = copying.get(planned.nodeid, 0.0)
+            jobs[index] = replace(jobs[index], weight=jobs[index].weight + more)
+    return make_forecast(jobs, workers)
 
 
 def _least_seconds(plan: Plan, workers: int) -> float:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
-from pytest_dogfood.check.speed import collapsed_chains, tokens_worth_copying
+from pytest_dogfood.check.speed import collapsed_chains, findings_on_copies, forecast_with_copies
 from pytest_dogfood.collection.discovery import declares_journeys
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
@@ -23,7 +23,7 @@ from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
 from pytest_dogfood.scheduling.plan import known_seconds
-from pytest_dogfood.session.durations import known_durations
+from pytest_dogfood.session.durations import known_durations, seen_copies
 from pytest_dogfood.session.worker import ItemSelector
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.retention import default_root, too_long_for_sockets
@@ -173,9 +173,12 @@ class CheckPlugin:
             knows_tests=knows_tests,
             others=[item.nodeid for item in selection.items if JOURNEY not in item.stash],
         )
+        graph, plan, copying = selection.graph, selection.plan, seen_copies(self.config)
+        if report.is_valid and copying:
+            report = replace(report, forecast=forecast_with_copies(graph, plan, self._workers, copying))
         if report.is_valid and not settings.shard:  # a shard has only a part of the run
-            worth_copying = tokens_worth_copying(selection.graph, selection.plan, report.forecast)
-            report = replace(report, findings=in_order_of_place([*report.findings, *worth_copying]))
+            found = findings_on_copies(graph, plan, report.forecast, copying)
+            report = replace(report, findings=in_order_of_place([*report.findings, *found]))
         return report.strict() if settings.strict else report
 
     def _text_of(self, script: Script) -> str:

@@ -17,6 +17,7 @@ from pytest_dogfood.session.test_reports import result_in
 from pytest_dogfood.storage.files import read_as, write_for_others
 
 CACHE_KEY = "dogfood/durations"
+COPIES_KEY = "dogfood/copies"
 COMMITTED = "dogfood-durations.json"
 """Name of the committed file, in the rootdir."""
 
@@ -77,6 +78,7 @@ class DurationsRecorder:
         self._config = config
         self._spent: dict[str, float] = defaultdict(float)
         self._measured: set[str] = set()
+        self._copying: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":  # the first time, or again: the last attempt counts
@@ -88,6 +90,7 @@ class DurationsRecorder:
         result = result_in(report)
         if result is not None:
             self._spent[report.nodeid] = result.own_seconds(self._spent[report.nodeid])
+            self._copying[report.nodeid] = sum(one.seconds for one in result.copies)
             if not result.outcome.measured:
                 self._measured.discard(report.nodeid)
 
@@ -96,6 +99,10 @@ class DurationsRecorder:
         seconds = {nodeid: spent for nodeid, spent in self._spent.items() if nodeid in self._measured}
         if cache is not None and seconds:
             cache.set(CACHE_KEY, {**seen_durations(self._config), **seconds})
+            known = seen_copies(self._config)
+            copies = {nodeid: spent for nodeid, spent in self._copying.items() if nodeid in self._measured}
+            if known or any(copies.values()):
+                cache.set(COPIES_KEY, {one: spent for one, spent in {**known, **copies}.items() if spent})
 
 
 def seen_durations(config: pytest.Config) -> dict[str, float]:
@@ -103,11 +110,20 @@ def seen_durations(config: pytest.Config) -> dict[str, float]:
     handed_over = getattr(config, "workerinput", {}).get(CACHE_KEY)
     if handed_over is not None:
         return msgspec.json.decode(handed_over, type=dict[str, float])
+    return _cached(config, CACHE_KEY)
+
+
+def seen_copies(config: pytest.Config) -> dict[str, float]:
+    """Return how long it took in the last runs on this machine to copy the state that an item began with."""
+    return _cached(config, COPIES_KEY)
+
+
+def _cached(config: pytest.Config, key: str) -> dict[str, float]:
     cache = getattr(config, "cache", None)
     if cache is None:
         return {}
     try:
-        return valid_durations(cache.get(CACHE_KEY, {}))
+        return valid_durations(cache.get(key, {}))
     except RecursionError:  # pytest itself ignores all other content that is not JSON
         return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.check.speed import tokens_worth_copying
+from pytest_dogfood.check.speed import findings_on_copies, forecast_with_copies
 from pytest_dogfood.diagnostics import Location, Severity
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Service, Step, Token
@@ -31,14 +31,21 @@ def capability(token: str) -> Capability:
 
 
 def messages(
-    graph: CapabilityGraph, *, seconds: float = 2.0, workers: int = 4, most_planned: int = 4_000
+    graph: CapabilityGraph,
+    *,
+    seconds: float = 2.0,
+    workers: int = 4,
+    most_planned: int = 4_000,
+    copying: float = 0.0,
+    code: str = "could-be-copyable",
 ) -> list[str]:
+    """Return what is said where each journey takes `seconds`, and each copy for a feature `copying`, if it is known."""
     durations = {one.nodeid: seconds for one in graph.journeys.values()}
     plan = make_plan(graph, list(graph.journeys), durations=durations)
-    forecast = make_forecast(jobs_for([one.nodeid for one in plan.journeys], plan, "load"), workers)
-    found = list(tokens_worth_copying(graph, plan, forecast, most_planned=most_planned))
-    assert {one.severity for one in found} <= {Severity.INFO}
-    assert {one.code for one in found} <= {"could-be-copyable"}
+    copies = {one.nodeid: copying for one in plan.journeys if copying and "feature" in one.id}
+    forecast = forecast_with_copies(graph, plan, workers, copies)
+    found = list(findings_on_copies(graph, plan, forecast, copies, most_planned=most_planned))
+    assert {(one.severity, one.code) for one in found} <= {(Severity.INFO, code)}
     return [f"{one.location}: {one.message}" for one in found]
 
 
@@ -63,7 +70,7 @@ def test_a_token_is_named_at_its_definition_and_only_an_undefined_one_is_shown_h
         graph = CapabilityGraph(FAN_OUT, definitions)
         plan = make_plan(graph, list(graph.journeys))
         forecast = make_forecast(jobs_for([one.nodeid for one in plan.journeys], plan, "load"), 4)
-        (found,) = tokens_worth_copying(graph, plan, forecast)
+        (found,) = findings_on_copies(graph, plan, forecast)
         assert found.location.path == ("dogfood.yaml" if definitions else "shop.yaml")
         hints.append(found.hint)
     assert hints[0] == (
@@ -178,3 +185,43 @@ def test_a_large_project_is_planned_anew_only_once() -> None:
 
 def test_nothing_to_run_needs_no_copies() -> None:
     assert messages(CapabilityGraph([])) == []
+
+
+COPYABLE = replace(capability("in"), copyable=True)
+
+
+def test_a_token_whose_copies_take_longer_than_they_save_is_named_with_both_figures() -> None:
+    (found,) = messages(CapabilityGraph(FAN_OUT, [COPYABLE]), copying=10.0, code="copies-cost-more")
+    assert found == (
+        "dogfood.yaml:7:3: copies for 'in' cost more than they save: without 'copyable: true' the run would take "
+        "42.0 s instead of 62.0 s on 4 workers"
+    )
+
+
+def test_copies_that_save_more_than_they_take_are_part_of_the_forecast_only() -> None:
+    graph = CapabilityGraph(FAN_OUT, [COPYABLE])
+    assert messages(graph, copying=1.0) == []
+    plan = make_plan(
+        graph, list(graph.journeys), durations={one.nodeid: 2.0 for one in graph.journeys.values()}
+    )
+    known = {one.nodeid: 1.0 for one in plan.journeys}
+    assert forecast_with_copies(graph, plan, 4, {}).makespan == 12.0
+    assert forecast_with_copies(graph, plan, 4, known).makespan == 17.0  # the login copies nothing
+
+
+def test_what_copies_took_is_forgotten_once_the_token_is_not_copyable_any_more() -> None:
+    graph = CapabilityGraph(FAN_OUT, [capability("in")])
+    plan = make_plan(
+        graph, list(graph.journeys), durations={one.nodeid: 2.0 for one in graph.journeys.values()}
+    )
+    known = {one.nodeid: 1.0 for one in plan.journeys}
+    assert forecast_with_copies(graph, plan, 4, known).makespan == 42.0
+
+
+def test_of_two_copyable_tokens_only_the_one_with_the_costly_copies_is_named() -> None:
+    makers = [LOGIN, journey("fill", gives="full"), *features_of("full", 20)]
+    other = replace(capability("full"), copyable=True)
+    (found,) = messages(
+        CapabilityGraph([*FAN_OUT, *makers[1:]], [COPYABLE, other]), copying=20.0, code="copies-cost-more"
+    )
+    assert "copies for 'in' cost more" in found

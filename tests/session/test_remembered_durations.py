@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.command_line import dogfood
+
 if TYPE_CHECKING:
     from tests.support.scenes import Inner
 
@@ -107,3 +109,48 @@ def test_a_broken_committed_file_is_a_usage_error(inner: Make, workers: str, con
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *{COMMITTED}*"])
     assert "INTERNALERROR" not in result.stdout.str()
+
+
+FAN_OUT = {
+    "fan.journey.yaml": """
+        capabilities: {in: {copyable: true}}
+        journeys:
+          - {id: login, estimate: 5s, establishes: [in], steps: [touch "$DOGFOOD_STATE/session"]}
+          - {id: buy, estimate: 5s, requires: [in], steps: [test -f "$DOGFOOD_STATE/session"]}
+          - {id: pay, estimate: 5s, requires: [in], steps: [test -f "$DOGFOOD_STATE/session"]}
+    """
+}
+COPIES = Path(".pytest_cache/v/dogfood/copies")
+
+
+def test_how_long_a_copy_took_is_remembered_for_the_item_that_began_with_it(inner: Make) -> None:
+    scene = inner(FAN_OUT)
+    scene.dogfood("-n2")
+    known = json.loads((scene.path / COPIES).read_text(encoding="utf-8"))
+    assert sorted(known) == ["fan.journey.yaml::buy", "fan.journey.yaml::pay"]
+    assert all(seconds > 0 for seconds in known.values())
+    text = FAN_OUT["fan.journey.yaml"].replace("{copyable: true}", "{description: a session}")
+    scene.write({"fan.journey.yaml": text})
+    scene.dogfood("-n2")
+    assert json.loads((scene.path / COPIES).read_text(encoding="utf-8")) == {}
+
+
+def test_what_copies_took_is_part_of_the_forecast_and_named_if_it_is_too_much(inner: Make) -> None:
+    scene = inner(FAN_OUT)
+    (scene.path / COPIES).parent.mkdir(parents=True)
+    known = {f"fan.journey.yaml::{name}": 20.0 for name in ("buy", "pay")}
+    (scene.path / COPIES).write_text(json.dumps(known), encoding="utf-8")
+    done = dogfood(scene.path, "check", "-n2")
+    assert "with 2 workers about 30.0 s" in done.stdout
+    assert (
+        "copies for 'in' cost more than they save: without 'copyable: true' the run would take 15.0 s instead of "
+        "30.0 s on 2 workers [copies-cost-more]"
+    ) in done.stdout
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 20_000])
+def test_a_broken_memory_of_copies_disturbs_no_check(inner: Make, content: str) -> None:
+    scene = inner(FAN_OUT)
+    (scene.path / COPIES).parent.mkdir(parents=True)
+    (scene.path / COPIES).write_text(content, encoding="utf-8")
+    assert "with 2 workers about 10.0 s" in dogfood(scene.path, "check", "-n2").stdout
