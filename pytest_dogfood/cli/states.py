@@ -148,10 +148,8 @@ def _refuse(content: PackContent, options: Namespace) -> None:
     from pytest_dogfood.kept_runs.pack import in_megabytes
 
     if content.refused and not options.leave_out:
-        files = [f"  {printable(name)}: {why}" for name, why in sorted(content.refused.items())]
-        what = (
-            f"{counted(len(files), 'file')} cannot be packed; remove them, or pack the rest with --leave-out"
-        )
+        files = sorted(f"  {printable(one.shown)}: {printable(one.why)}" for one in content.refused.values())
+        what = f"{counted(len(files), 'path')} cannot be packed; --leave-out packs everything else"
         raise HarnessError("\n".join([f"{what}:", *_first(files)]))
     if content.size > options.limit:
         sizes = [

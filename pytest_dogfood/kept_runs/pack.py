@@ -31,6 +31,7 @@ from pytest_dogfood.storage.run_directory import (
     SECRETS,
     TRAJECTORIES,
     UNMASKED,
+    Unmasked,
     read_unmasked,
 )
 
@@ -108,16 +109,16 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class PackContent(Struct, frozen=True, kw_only=True):
-    """What of a run belongs in a pack. `refused` says by path why something must not be packed without a word.
+    """What of a run belongs in a pack. `refused` has what must not be packed without a word, by path.
 
-    `home` is the directory that the run had.
+    `home` is the directory that the run had. Paths of what is refused may contain a secret, and are shown without it.
     """
 
     recorded: RecordedRun
     home: str
     members: tuple[Member, ...]
     left_out: Mapping[str, str]
-    refused: Mapping[str, str]
+    refused: Mapping[str, Unmasked]
 
     @property
     def size(self) -> int:
@@ -165,7 +166,7 @@ def content_of(recorded: RecordedRun, *, everything: bool) -> PackContent:
             if os.access(directory / name, os.R_OK):
                 members.append(Member(name=name, size=found.st_size))
             else:
-                refused[name] = "it cannot be read"
+                refused[name] = Unmasked(name, "it cannot be read")
         elif stat.S_ISDIR(found.st_mode):
             members.append(Member(name=name))
         else:
@@ -203,7 +204,7 @@ def _failed_parts(recorded: RecordedRun, home: str) -> Iterator[str]:
 
 
 def _walk(
-    root: Path, parts: Collection[str], refused: dict[str, str]
+    root: Path, parts: Collection[str], refused: dict[str, Unmasked]
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Yield what lies in parts of a directory, by its path in it, except for what is refused or cannot be read.
 
@@ -220,7 +221,7 @@ def _walk(
                 below = sorted((path.name for path in (root / name).iterdir()), reverse=True)
                 waiting += [f"{name}/{one}" for one in below]
         except OSError as error:
-            refused[name] = f"it cannot be read: {error.strerror}"
+            refused[name] = Unmasked(name, f"it cannot be read: {error.strerror}")
             continue
         yield name, found
 
@@ -264,7 +265,9 @@ def write_pack(content: PackContent, target: Path, *, leave_out: bool = False) -
 
     The same run always gives the same bytes. Raises HarnessError.
     """
-    left_out = {**content.left_out, **(content.refused if leave_out else {})}
+    left_out = dict(content.left_out)
+    if leave_out:
+        left_out |= {one.shown: one.why for one in content.refused.values()}
     run = content.recorded.run
     index = PackIndex(
         run=run.id,

@@ -26,6 +26,7 @@ from pytest_dogfood.storage.run_directory import (
     TRAJECTORIES,
     UNMASKED,
     RunDirectory,
+    Unmasked,
     project_name,
     remove_tree,
     write_unmasked,
@@ -231,20 +232,23 @@ def mask_kept(run: RunDirectory, paths: Iterable[Path], keeper: SecretKeeper) ->
 
     Names and links are not changed, because something may rely on them; they are written down too.
     """
-    unmasked: dict[str, str] = {}
+    unmasked: dict[str, Unmasked] = {}
     problem: HarnessError | None = None
     for file in (one for path in paths for one in (path, *path.rglob("*"))):
-        name = file.relative_to(run.path).as_posix()
+        why = ""
         if keeper.mask(file.name) != file.name:
-            unmasked[name] = "its name contains a secret value"
+            why = "its name contains a secret value"
         elif file.is_symlink():
             if keeper.mask(target := str(file.readlink())) != target:
-                unmasked[name] = "the path that it links to contains a secret value"
+                why = "the path that it links to contains a secret value"
         elif file.is_file():
             try:
                 keeper.mask_file(file)
             except HarnessError as error:
-                unmasked[name], problem = "secret values in it could not be masked", problem or error
+                why, problem = "secret values in it could not be masked", problem or error
+        if why:
+            name = file.relative_to(run.path).as_posix()
+            unmasked[name] = Unmasked(keeper.mask(name), why)
     if unmasked:
         write_unmasked(run.path, unmasked)
     if problem is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -38,7 +39,7 @@ SECRETS = "secrets"
 """Directory in that of a run: the secrets of its processes, to mask kept files; never kept itself."""
 
 UNMASKED = "unmasked.json"
-"""File in the directory of a kept run: why something in it may hold a secret all the same, by its path."""
+"""File in the directory of a kept run: what in it may hold a secret although it was masked, by its path."""
 
 RESULTS = "results.json"
 """File in the directory of a kept run: the result of each journey."""
@@ -179,20 +180,27 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
     return {result.id: result for result in results}
 
 
-def write_unmasked(directory: Path, reasons: Mapping[str, str]) -> None:
-    """Write why files of a run may hold secrets although it was masked, by their paths in it; raises HarnessError."""
+class Unmasked(NamedTuple):
+    """Something in a kept run that may hold a secret although the run was masked: its path without it, and why."""
+
+    shown: str
+    why: str
+
+
+def write_unmasked(directory: Path, found: Mapping[str, Unmasked]) -> None:
+    """Write what of a run may hold secrets although it was masked, by its path in it; raises HarnessError."""
     # Not by msgspec: names of files need not be UTF-8.
-    write_whole(directory / UNMASKED, json.dumps(reasons, indent=0).encode() + b"\n")
+    write_whole(directory / UNMASKED, json.dumps(found, indent=0).encode() + b"\n")
 
 
-def read_unmasked(directory: Path) -> dict[str, str]:
+def read_unmasked(directory: Path) -> dict[str, Unmasked]:
     """Return what `write_unmasked` has written; nothing if it has not. Raises HarnessError if that is unreadable."""
     path = directory / UNMASKED
     try:
-        return {str(name): str(why) for name, why in json.loads(path.read_bytes()).items()}
+        return {str(name): Unmasked(*map(str, one)) for name, one in json.loads(path.read_bytes()).items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise HarnessError(f"{path} cannot be read: {error}") from error
 
 

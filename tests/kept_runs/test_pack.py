@@ -32,7 +32,7 @@ from pytest_dogfood.kept_runs.pack import (
 from pytest_dogfood.kept_runs.pack_reader import unpack
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, RunRecord
-from pytest_dogfood.storage.run_directory import UNMASKED, write_unmasked
+from pytest_dogfood.storage.run_directory import UNMASKED, Unmasked, write_unmasked
 
 HOME = "/run/df-7/abcdef"
 
@@ -179,11 +179,11 @@ def test_what_another_machine_cannot_have_is_left_out_with_its_reason(
 def test_files_that_may_hold_a_secret_are_refused_by_name_unless_they_are_left_out(
     run: RecordedRun, tmp_path: Path
 ) -> None:
-    write_unmasked(
-        run.directory, {"c0-main/deep": "its name contains a secret value", "c1-main/other": "why"}
-    )
-    assert content_of(run, everything=False).refused == {"c0-main/deep": "its name contains a secret value"}
-    packed(run, tmp_path / "a.tar.gz", leave_out=True)
+    deep = Unmasked("c0-main/d***p", "its name contains a secret value")
+    write_unmasked(run.directory, {"c0-main/deep": deep, "c1-main/other": deep})
+    assert content_of(run, everything=False).refused == {"c0-main/deep": deep}
+    index = packed(run, tmp_path / "a.tar.gz", leave_out=True)
+    assert index.left_out == {"c0-main/d***p": "its name contains a secret value"}
     assert [one for one in names_in(tmp_path / "a.tar.gz") if one.startswith("c0")] == ["c0-main"]
     assert UNMASKED not in names_in(tmp_path / "a.tar.gz")
 

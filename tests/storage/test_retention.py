@@ -122,8 +122,8 @@ def test_what_may_hold_a_secret_after_masking_is_written_down(tmp_path: Path) ->
     mask_kept(run, [tmp_path / "c0-main"], SecretKeeper(["s3cret"]))
     assert (tmp_path / "c0-main" / "file").read_text() == "it is ***"
     assert read_unmasked(tmp_path) == {
-        "c0-main/abc-s3cret": "its name contains a secret value",
-        "c0-main/link": "the path that it links to contains a secret value",
+        "c0-main/abc-s3cret": ("c0-main/abc-***", "its name contains a secret value"),
+        "c0-main/link": ("c0-main/link", "the path that it links to contains a secret value"),
     }
 
 
