@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set as AbstractSet
+from itertools import pairwise
 
 import msgspec
 from msgspec import Struct, field
@@ -138,6 +139,9 @@ def make_plan(
         if behind:
             after = tuple(dict.fromkeys((*after, *(gate for gate in behind if gate in reach))))
         state = tree.state_of[journey_id]
+        if journey_id in tree.before:  # the order within a state is that of the plan, and no dependency
+            own = graph.prerequisites[journey_id]
+            after = tuple(one for one in after if tree.state_of[one] != state or one in own)
         required = graph.required_by(journey)
         named = (*required, *journey.establishes, *journey.invalidates, *reach[journey_id].of_gates)
         planned[journey_id] = PlannedJourney(
@@ -161,7 +165,7 @@ def make_plan(
             prerequisite=journey_id in prerequisites,
         )
     return Plan(
-        journeys=tuple(planned[one] for one in _order(graph, planned)),
+        journeys=tuple(planned[one] for one in _order(graph, tree, planned)),
         rests_on=_what_tokens_rest_on(graph, planned),
     )
 
@@ -197,15 +201,21 @@ def _what_tokens_rest_on(
     return found
 
 
-def _order(graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
+def _order(
+    graph: CapabilityGraph, tree: StateTree, planned: Mapping[JourneyId, PlannedJourney]
+) -> tuple[JourneyId, ...]:
     """Order the items so that each follows those it comes after, otherwise as given.
 
-    Within a chain, of the items that are ready, those come first for which another worker waits, directly or through
-    others of the chain; tests that keep their file order are exempt, and where tokens are copyable, the tree of states
-    leaves no choice. The order is the same for any number of workers and any durations: neither may change the state
-    that an item finds.
+    In the states of a chain with copyable tokens they keep the order of the tree. Within any other chain, of the items
+    that are ready, those come first for which another worker waits, directly or through others of the chain; tests that
+    keep their file order are exempt. The order is the same for any number of workers and any durations: neither may
+    change the state that an item finds.
     """
     before = {journey: one.after for journey, one in planned.items()}
+    for members in tree.members.values():
+        if members[:1] and members[0] in tree.positions:
+            here = [one for one in members if one in planned]
+            before |= {one: (*before[one], earlier) for earlier, one in pairwise(here)}
     elsewhere = (
         other for one in planned.values() for other in one.after if planned[other].state != one.state
     )
@@ -250,7 +260,10 @@ def _reach_within(
     here = set(selected)
     prerequisites = graph.prerequisites
     if tree.before:  # what is before an item in its state, or in the one that this copies, counts as well
-        prerequisites = {one: (*before, *tree.before.get(one, ())) for one, before in prerequisites.items()}
+        above = tree.before
+        prerequisites = {
+            one: tuple(dict.fromkeys((*before, *above.get(one, ())))) for one, before in prerequisites.items()
+        }
     everything = selected if len(here) == len(graph.journeys) else in_order(prerequisites)
     some_run_elsewhere = any(gates.values()) and not in_run <= here
     behind_gates = _reach_of_gates(graph, here, in_run, gates) if some_run_elsewhere else {}
