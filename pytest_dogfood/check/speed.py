@@ -121,7 +121,12 @@ def findings_on_copies(
     `forecast` is that of the plan, and `copying` has the known seconds of the copy with which an item began, by node
     id. At most `most_planned` journeys are planned anew to try tokens, so that a large project is checked as quickly.
     """
-    if forecast.total < LEAST_SECONDS:
+    states: dict[StateId, float] = defaultdict(float)
+    for planned in plan.journeys:
+        states[planned.state] += planned.weight
+    # Seen at a glance, without another forecast: no state is so long that its journeys would better run elsewhere.
+    even = forecast.total / max(forecast.workers, WORKERS)
+    if forecast.total < LEAST_SECONDS or not (copying or max(states.values()) > even * LEAST_SAVED):
         return
     if forecast.workers == 1:
         forecast = forecast_with_copies(graph, plan, WORKERS, copying)
@@ -157,7 +162,7 @@ def _tokens_worth_copying(
 
     If none would alone, but several would together, these are named together.
     """
-    least = _least_seconds(plan, forecast.workers)
+    least = _least_seconds(graph, plan, forecast.workers)
     wanted = forecast.makespan - max(LEAST_SECONDS, forecast.makespan * LEAST_SAVED)
     if least > wanted or not trial.left:
         return
@@ -261,11 +266,13 @@ def forecast_with_copies(
     return make_forecast(jobs, workers)
 
 
-def _least_seconds(plan: Plan, workers: int) -> float:
+def _least_seconds(graph: CapabilityGraph, plan: Plan, workers: int) -> float:
     """Return the time that a run needs at least, even if no two journeys had to share a state."""
     length: dict[JourneyId, float] = {}
     for planned in plan.journeys:
-        length[planned.id] = planned.weight + max((length[other] for other in planned.after), default=0.0)
+        # Not `planned.after`, which may also name the journey before it in its state.
+        before = (*graph.prerequisites[planned.id], *planned.gates)
+        length[planned.id] = planned.weight + max((length.get(other, 0.0) for other in before), default=0.0)
     return max(*length.values(), sum(planned.weight for planned in plan.journeys) / workers, 0.0)
 
 
@@ -281,8 +288,9 @@ def _candidates(graph: CapabilityGraph, plan: Plan, forecast: Forecast, wanted: 
     for planned in reversed(plan.journeys):
         # What comes after several journeys counts in part for each of them.
         behind[planned.id] += planned.weight
-        for other in planned.after:
-            behind[other] += behind[planned.id] / len(planned.after)
+        before = graph.prerequisites[planned.id]
+        for other in before:
+            behind[other] += behind[planned.id] / len(before)
         if ends[planned.state] > wanted:
             named = graph.chain_tokens_of(graph.journeys[planned.id])
             for token in dict.fromkeys(base_of(one) for one in named if not is_of_a_test(one)):
