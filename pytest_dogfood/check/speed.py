@@ -270,7 +270,7 @@ def _least_seconds(graph: CapabilityGraph, plan: Plan, workers: int) -> float:
     """Return the time that a run needs at least, even if no two journeys had to share a state."""
     length: dict[JourneyId, float] = {}
     for planned in plan.journeys:
-        # Not `planned.after`, which may also name the journey before it in its state.
+        # Not `planned.after`: a part also comes after all that its copy rests on.
         before = (*graph.prerequisites[planned.id], *planned.gates)
         length[planned.id] = planned.weight + max((length.get(other, 0.0) for other in before), default=0.0)
     return max(*length.values(), sum(planned.weight for planned in plan.journeys) / workers, 0.0)
