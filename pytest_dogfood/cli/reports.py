@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_dogfood.cli.console import Argument, Palette, complain, say, write_lines
 from pytest_dogfood.cli.journeys import COLOURS, COMMANDS, OK, USAGE
 from pytest_dogfood.diagnostics import HarnessError
+
+if TYPE_CHECKING:
+    from pytest_dogfood.storage.record import RecordedRun
 
 __all__ = ["COMMANDS"]
 
@@ -35,7 +40,6 @@ __all__ = ["COMMANDS"]
     "kept, so the outputs of its steps are not in it; pytest --dogfood --dogfood-report FILE has them.",
 )
 def report(options: Namespace) -> int:
-    from pytest_dogfood.kept_runs.copies import opened_run
     from pytest_dogfood.report.formats import FORMATS, format_of, read_reference
     from pytest_dogfood.report.overview import view_of
     from pytest_dogfood.storage.files import write_for_others
@@ -43,7 +47,7 @@ def report(options: Namespace) -> int:
     chosen = options.format or (format_of(Path(options.output)) if options.output else "markdown")
     try:
         reference = read_reference(options.against, Path.cwd()) if options.against else None
-        with opened_run(options.run, Path.cwd()) as recorded:
+        with _opened(options.run) as recorded:
             text = FORMATS[chosen](view_of(recorded, reference), recorded.graph)
         if options.output is None:
             say(text.rstrip("\n"))
@@ -54,6 +58,18 @@ def report(options: Namespace) -> int:
         complain(f"dogfood report: {error}")
         return USAGE
     return OK
+
+
+def _opened(name: str | None) -> AbstractContextManager[RecordedRun]:
+    """Return the record of a run, or of the pack in a file; raises HarnessError if it cannot be read."""
+    if name is not None and Path(name).is_file():
+        from pytest_dogfood.kept_runs.copies import opened_pack
+
+        return opened_pack(Path(name))
+    from pytest_dogfood.storage.record import read_run
+    from pytest_dogfood.storage.retention import find_run
+
+    return nullcontext(read_run(find_run(name, Path.cwd())))
 
 
 @COMMANDS.command(

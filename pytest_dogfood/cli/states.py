@@ -6,8 +6,8 @@ import os
 import re
 import shlex
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ def pack(options: Namespace) -> int:
     try:
         run = _find_run(options.run)
         target = Path(options.output or f"dogfood-{run.resolve().name}.tar.gz")
-        with held_run(run):
+        with _signals_as_interrupts(), held_run(run):
             content = content_of(read_run(run), everything=options.all)
             _refuse(content, options)
             index = write_pack(content, target, leave_out=options.leave_out)
@@ -189,7 +189,6 @@ _MOST_SHOWN = 20
 
 
 def _enter_kept(options: Namespace) -> int:
-    from pytest_dogfood.execution.interruption import SignalHandlers
     from pytest_dogfood.execution.terminal import Entrance
     from pytest_dogfood.kept_runs.copies import entered_copy, entered_pack
     from pytest_dogfood.kept_runs.kept_state import KeptState
@@ -210,8 +209,23 @@ def _enter_kept(options: Namespace) -> int:
             services=options.start_services,
         )
     else:
+        if options.limit is not None:
+            raise HarnessError(f"--limit is for packs, and {options.run} is no file: leave it out")
         kept = KeptState(read_run(find_run(options.run, Path.cwd())), options.journey, here=Path.cwd())
         place_of = entered_copy(kept, services_of=_project_here() if options.start_services else None)
+
+    with _signals_as_interrupts(), place_of as (kept, place):
+        entrance = Entrance(
+            journey=kept.journey.id, step=kept.step, after=True, command=(*options.words, *options.rest)
+        )
+        entrance.open(place, kept.banner(place))
+    return entrance.status or 0
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that nothing half-made stays."""
+    from pytest_dogfood.execution.interruption import SignalHandlers
 
     def answer(*_: object) -> None:
         raise KeyboardInterrupt
@@ -219,14 +233,9 @@ def _enter_kept(options: Namespace) -> int:
     handlers = SignalHandlers(answer)
     handlers.install()
     try:
-        with place_of as (kept, place):
-            entrance = Entrance(
-                journey=kept.journey.id, step=kept.step, after=True, command=(*options.words, *options.rest)
-            )
-            entrance.open(place, kept.banner(place))
+        yield
     finally:
         handlers.restore()
-    return entrance.status or 0
 
 
 def _project_here() -> Project:

@@ -17,23 +17,17 @@ from pytest_dogfood.kept_runs.kept_state import EnteredPack, KeptState, Project
 from pytest_dogfood.kept_runs.pack_reader import unpack
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import RecordedRun, read_run
-from pytest_dogfood.storage.retention import RunLease, checked_root, default_root, find_run
+from pytest_dogfood.storage.retention import RunLease, checked_root, default_root
 from pytest_dogfood.storage.run_directory import RUN, project_name
 
 
 @contextmanager
-def opened_run(name: str | None, here: Path) -> Iterator[RecordedRun]:
-    """Read the record of a run, by its id or directory, or of a pack, which is unpacked meanwhile.
-
-    Without a name it is the last run of the project `here`. Raises HarnessError.
-    """
-    if name is None or not (here / name).is_file():
-        yield read_run(find_run(name, here))
-        return
+def opened_pack(pack: Path) -> Iterator[RecordedRun]:
+    """Read the record in a pack, which is unpacked meanwhile; raises HarnessError."""
     with TemporaryDirectory(prefix="dogfood-") as made:
-        pack, directory = here / name, Path(made)
+        directory = Path(made)
         index = unpack(pack, directory)
-        yield replace(_read(pack, directory), home=index.directory, word=shlex.quote(name))
+        yield replace(_read(pack, directory), home=index.directory, word=shlex.quote(str(pack)))
 
 
 @contextmanager

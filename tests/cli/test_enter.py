@@ -394,6 +394,7 @@ def test_a_killed_terminal_leaves_nothing_of_a_copy(kept: Kept) -> None:
         (["build"], "has not kept the directories of build, which passed: dogfood enter build sets up"),
         (["use", "--step", "2"], "leave --step and --after out"),
         (["use", "--after"], "leave --step and --after out"),
+        (["use", "--limit", "2GB"], "--limit is for packs, and {run} is no file: leave it out"),
     ],
 )
 def test_what_a_run_cannot_give_is_refused(kept: Kept, words: list[str], said: str) -> None:

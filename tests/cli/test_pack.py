@@ -423,16 +423,18 @@ def test_a_run_that_is_under_way_or_was_killed_is_not_packed(tmp_path: Path, sho
     assert not list(tmp_path.glob("*.tar.gz*"))
 
 
-def test_a_packing_that_is_killed_leaves_no_half_pack(own: Machines) -> None:
+@pytest.mark.parametrize("number, status", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)])
+def test_a_packing_that_is_ended_leaves_no_half_pack(own: Machines, number: int, status: int) -> None:
     # It takes long, because it does not compress.
     (own.run / "c0-main" / "much").write_bytes(os.urandom(100_000_000))
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest_dogfood", "pack", "-o", "half.tar.gz"], cwd=own.ci.path, env=own.ci.env
     )
     assert until(lambda: any(one.stat().st_size > 10_000 for one in own.ci.path.glob("half.tar.gz*")))
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.send_signal(number)
+    assert process.wait() == status
     assert not (own.ci.path / "half.tar.gz").exists()
+    assert status < 0 or list(own.ci.path.glob("half*")) == []
 
 
 def test_the_index_says_where_a_pack_is_from(machines: Machines) -> None:
@@ -453,12 +455,15 @@ def test_services_that_the_journey_needs_can_be_started_anew_and_end_with_the_sh
         )
     (own.run / "c0-main" / "pipe").unlink()  # of which there is no copy
     runs = {"home": own.home.path / "../shop.tar.gz", "ci": own.run.name}
-    script = 'echo "$DOGFOOD_UP_PORT"; cat $DOGFOOD_STATE/ran; echo "$DOGFOOD_STATE"'
+    script = (
+        'echo "$DOGFOOD_UP_PORT"; cat $DOGFOOD_STATE/ran; echo "$DOGFOOD_STATE"; cat $DOGFOOD_STATE/relative'
+    )
     for name, run in runs.items():
         project = getattr(own, name)
         done = project.enter("use", "--run", str(run), "--start-services", "--", "sh", "-c", script)
         assert done.returncode == 0, done.stderr
-        port, ran_in, state = done.stdout.splitlines()
+        port, ran_in, state, conf = done.stdout.splitlines()
+        assert conf == f"state={state}"
         assert port.isdecimal()
         assert ran_in == state
         assert until(lambda project=project: not project.is_left())  # type: ignore[misc]
