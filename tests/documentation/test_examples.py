@@ -125,6 +125,20 @@ def test_no_example_is_forgotten_and_each_says_what_it_is(name: str) -> None:
     assert "pytest --dogfood" in (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("copied", ["library"], indirect=True)
+def test_the_library_fans_out_in_copies_only_because_its_tokens_are_copyable(
+    copied: Path, short_root: Path
+) -> None:
+    assert "copied: 20 states, 20 files, " in run(copied, short_root, "-n", "2", "-v")
+    definitions = copied / "dogfood.yaml"
+    text = definitions.read_text(encoding="utf-8")
+    definitions.write_text(text.replace("copyable: true", "copyable: false"), encoding="utf-8")
+    output = run(copied, short_root, "-n", "2", "-v")
+    assert f"dogfood: {CLOSING['library']}" in output
+    assert "copied: " not in output
+    assert_nothing_is_left(short_root)
+
+
 def test_the_actor_s_own_example_runs_its_process_on_two_workers_and_its_recording_without_one(
     tmp_path: Path, short_root: Path
 ) -> None:
