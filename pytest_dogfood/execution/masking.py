@@ -92,6 +92,16 @@ class SecretKeeper:
         # A value that begins before the window may end in its first bytes; masking makes nothing longer.
         return window[overlap if start else 0 :][-limit:]
 
+    def is_in_file(self, path: Path) -> bool:
+        """Return whether a file contains a value; raises HarnessError if it cannot be read."""
+        wanted = _spellings(self._values, _bytes_as_text)
+        with (
+            to_harness_error(f"read {path}"),
+            path.open("rb") as source,
+            Path(os.devnull).open("wb") as nowhere,
+        ):
+            return _copy_masked(source, nowhere, wanted)
+
     def mask_file(self, path: Path) -> None:
         """Mask a file in place, with little memory whatever its size.
 

@@ -52,11 +52,22 @@ class PathReplacement:
         self.longest = len(self._names_in_text[-1])
 
     @classmethod
-    def between(cls, source: Path, target: Path, *, errors: str = "surrogateescape") -> PathReplacement:
-        """Return what replaces the path of one directory, and its real path, in all spellings."""
+    def between(
+        cls,
+        source: Path,
+        target: Path,
+        *,
+        real: tuple[str, str] | None = None,
+        errors: str = "surrogateescape",
+    ) -> PathReplacement:
+        """Return what replaces the path of one directory, and its real path, in all spellings.
+
+        `real` gives the real paths where one of the directories does not exist.
+        """
+        without_links = real or (os.path.realpath(source), os.path.realpath(target))
 
         def pairs(spell: Callable[[str], tuple[str, ...]]) -> list[tuple[bytes, bytes]]:
-            texts = [(str(source), str(target)), (os.path.realpath(source), os.path.realpath(target))]
+            texts = [(str(source), str(target)), without_links]
             return [
                 (old.encode("utf-8", errors), new.encode("utf-8", errors))
                 for both in texts

@@ -58,7 +58,15 @@ class _Folder(NamedTuple):
     folders: list[str]
 
 
-def copy_state(source: Path, target: Path, *, limit: int, marker: str = "", copies: int = 1) -> CopiedState:
+def copy_state(
+    source: Path,
+    target: Path,
+    *,
+    limit: int,
+    marker: str = "",
+    copies: int = 1,
+    paths: PathReplacement | None = None,
+) -> CopiedState:
     """Copy a state directory so that the copy works without the original.
 
     The copy is written beside the target, under its name and `PART`, and renamed; an error leaves nothing of it. What a
@@ -66,14 +74,15 @@ def copy_state(source: Path, target: Path, *, limit: int, marker: str = "", copi
     An empty directory may be at the target, nothing else. The state is at most `limit` bytes, and the disk must have
     room for `copies` of it. It must not be in use by a process of this run, which has `marker` in its environment:
     `NAME=value`, or `NAME` with any value; an empty one leaves that out. Its path and the target's have the same
-    length, or ValueError is raised. Raises NotCopyableError for all else, also for what the system refuses.
+    length, or ValueError is raised; `paths` says what is replaced where that is something else. Raises NotCopyableError
+    for all else, also for what the system refuses.
     """
     began = time.monotonic()
     source, target = Path(os.path.abspath(source)), Path(os.path.abspath(target))  # noqa: PTH100 - links stay
-    if len(os.fsencode(source)) != len(os.fsencode(target)):
+    if paths is None and len(os.fsencode(source)) != len(os.fsencode(target)):
         raise ValueError(f"{target} and {source} must have the same length")
     part = target.with_name(target.name + PART)
-    copy = _Copy(source, target, limit)
+    copy = _Copy(source, target, limit, paths or PathReplacement.between(source, target))
     try:
         remove_tree(part)
         _refuse_mount_points(source)
@@ -96,12 +105,12 @@ def copy_state(source: Path, target: Path, *, limit: int, marker: str = "", copi
 class _Copy:
     """One copy while it is being made; `at` is the file that is looked at."""
 
-    def __init__(self, source: Path, target: Path, limit: int) -> None:
+    def __init__(self, source: Path, target: Path, limit: int, paths: PathReplacement) -> None:
         self._source = source
         self._target = target
         self._limit = limit
         self._real = os.path.realpath(source)
-        self._paths = PathReplacement.between(source, target)
+        self._paths = paths
         self._copier = FileCopier(self._paths)
         self._folders: list[_Folder] = []
         self._first: dict[
