@@ -128,6 +128,31 @@ class StateCopy(Struct, frozen=True, kw_only=True):
     lost: float = 0.0
 
 
+class CacheUse(StrEnum):
+    """What became of a state that the cache had, or might have had."""
+
+    RESTORED = "restored"
+    STORED = "stored"
+    DROPPED = "dropped"
+    NOT_STORED = "not stored"
+    UNUSABLE = "unusable"
+
+
+class CachedState(Struct, frozen=True, kw_only=True):
+    """What became of a state with `tokens` in the cache, for an item: `problem` says why it was not restored or stored.
+
+    It was `made` at a time (seconds since the epoch), and provisioning took `took` seconds. `seconds` is the time of
+    restoring or storing it.
+    """
+
+    use: CacheUse
+    tokens: tuple[Token, ...] = ()
+    made: float = 0.0
+    took: float = 0.0
+    seconds: float = 0.0
+    problem: str = ""
+
+
 class JourneyResult(Struct, frozen=True, kw_only=True):
     """The result of one item. pytest's reports carry it as JSON-safe values.
 
@@ -144,6 +169,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     proofs: Mapping[Token, Proof] = field(default_factory=dict)
     provisioned: tuple[Provisioned, ...] = ()
     copies: tuple[StateCopy, ...] = ()
+    cached: tuple[CachedState, ...] = ()
     kept: str = ""
     trajectory: str = ""
     unjudged: int = 0
@@ -162,10 +188,9 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
 
     def own_seconds(self, spent: float) -> float:
         """Return the time without provisioning and copying, which other items may do in another run."""
-        return max(
-            0.0,
-            spent - sum(one.seconds for one in self.provisioned) - sum(one.seconds for one in self.copies),
-        )
+        provisioned = sum(one.seconds for one in self.provisioned)
+        copied = sum(one.seconds for one in self.copies) + sum(one.seconds for one in self.cached)
+        return max(0.0, spent - provisioned - copied)
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = msgspec.to_builtins(self)

@@ -44,6 +44,10 @@ OPTIONS = {
         {"action": "append", "metavar": "TOKEN"},
         "a token known to be unavailable: whatever requires it is deferred; may be repeated",
     ),
+    "--dogfood-cache": (
+        {"choices": ("auto", "on", "off")},
+        "whether provisioned states are restored from earlier runs (default: auto, not on a CI system)",
+    ),
     "--dogfood-keep": (FLAG, "keep state and working directories after the run"),
     "--dogfood-report": (
         {"metavar": "FILE"},
@@ -94,6 +98,9 @@ INI_KEYS = {
         "string",
         "size of the largest state that is copied, such as 500MB (default 2GiB)",
     ),
+    "dogfood_cache": ("string", "auto, on or off: whether provisioned states are restored from earlier runs"),
+    "dogfood_cache_dir": ("string", "directory of the cache of states, which only you can write to"),
+    "dogfood_cache_limit": ("string", "size of the cache of a project (default 5GiB)"),
     "dogfood_dependency_markers": ("bool", "run tests by their pytest-dependency marks, under --dogfood"),
 }
 

@@ -41,6 +41,19 @@ class Provision(StrEnum):
     NEVER = "never"
 
 
+class Cache(StrEnum):
+    """Whether states are restored from the cache, and stored there; `auto` means except on a CI system."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+    def is_on(self, environment: Mapping[str, str]) -> bool:
+        # As pytest decides that it runs on a CI system.
+        on_ci = environment.get("CI") or environment.get("BUILD_NUMBER")
+        return self is Cache.ON or (self is Cache.AUTO and not on_ci)
+
+
 class Leaks(StrEnum):
     """What to do about processes that the steps of a journey leave running."""
 
@@ -114,9 +127,9 @@ class Shard:
 class Settings:
     """The options and ini values; raises ValueError with a message for the user if one is invalid.
 
-    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent,
-    `copy_limit` in bytes. `record` and `replay` are directories and `report` is a file, relative to where pytest was
-    started.
+    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent; `copy_limit`
+    and `cache_limit` are in bytes. `record` and `replay` are directories and `report` is a file, relative to where
+    pytest was started; `cache_dir` is relative to the rootdir.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
@@ -145,6 +158,9 @@ class Settings:
     replay: str | None = None
     report: str | None = None
     copy_limit: int = Size(2 * 1024**3)
+    cache: Cache = Cache.AUTO
+    cache_dir: str | None = None
+    cache_limit: int = Size(5 * 1024**3)
 
     def __post_init__(self) -> None:
         for token in self.blocked:

@@ -25,8 +25,10 @@ def pytest_configure() -> None:
     """Let runs within a test behave as at a terminal, whatever started these tests.
 
     On a CI system pytest shortens nothing, and in a job of GitHub's a run writes a summary and annotations; what a
-    shell starts in the background ignores Ctrl-C, and what nohup starts the end of its terminal.
+    shell starts in the background ignores Ctrl-C, and what nohup starts the end of its terminal. States that they
+    cache are not put among those of the user.
     """
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dogfood-cache-")
     for name in list(os.environ):
         if name in {"CI", "BUILD_NUMBER"} or name.startswith("GITHUB_"):
             del os.environ[name]
@@ -34,6 +36,10 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture

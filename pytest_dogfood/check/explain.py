@@ -19,6 +19,7 @@ from pytest_dogfood.journey import (
 from pytest_dogfood.outcomes import JourneyResult, Provisioned, listed
 from pytest_dogfood.scheduling.forecast import provider_of
 from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.scheduling.recipe import NotCacheableError, recipe_for
 
 
 def tokens_to_explain(graph: CapabilityGraph) -> tuple[Token, ...]:
@@ -112,6 +113,8 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
     yield f"  probe: {probe.command if probe else 'none; it is taken on trust'}"
     if graph.is_copyable(token):
         yield "  copyable: a copy of its files is as good"
+    if capability is not None and capability.inputs is not None:
+        yield f"  {_cached(graph, token)}"
     values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
     if values:
         yield f"  values: {', '.join(values)}"
@@ -123,6 +126,14 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
         if token in graph.needs_of_provider(other.token):
             yield f"  needed by the provider of {other.token} ({other.location})"
     yield from (f"  invalidated by {name} ({place})" for name, place in _destroyers(graph, token).items())
+
+
+def _cached(graph: CapabilityGraph, token: Token) -> str:
+    try:
+        recipe_for(graph, [token])
+    except NotCacheableError as error:
+        return f"not cached: {error}"
+    return "cached: a later run restores it, unless its inputs have changed"
 
 
 def _locks(graph: CapabilityGraph, locks: Mapping[str, int], *, whose: str = "") -> Iterator[str]:

@@ -1,20 +1,21 @@
-"""The commands on states: `dogfood enter` opens a shell in the place of a step, `dogfood pack` takes it elsewhere."""
+"""The commands on states: `enter` opens a shell in one, `pack` takes it elsewhere, `cache` lists those to restore."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.cli.console import Argument, complain, say
+from pytest_dogfood.cli.console import Argument, complain, print_table, say
 from pytest_dogfood.cli.journeys import OK, USAGE, positive
 from pytest_dogfood.cli.reports import COMMANDS
-from pytest_dogfood.diagnostics import HarnessError, counted, printable
+from pytest_dogfood.diagnostics import HarnessError, counted, printable, seconds_in_words
 
 if TYPE_CHECKING:
     from pytest_dogfood.check.report import Report
@@ -127,6 +128,47 @@ def pack(options: Namespace) -> int:
         complain(f"dogfood pack: {error}")
         return USAGE
     _describe(content, index, target)
+    return OK
+
+
+@COMMANDS.command(
+    "cache",
+    "show the states that are restored instead of provisioned",
+    Argument("--clear", action="store_true", help="remove them all"),
+    description="List the states in the cache of this project, those used last first: when each was used last, its "
+    "size, when it was provisioned, how long that took, and its tokens. Only tokens with inputs are cached. "
+    "Exit status: 4 for a cache that cannot be used.",
+)
+def cache(options: Namespace) -> int:
+    from pytest_dogfood.kept_runs.pack import in_megabytes
+    from pytest_dogfood.provisioning.state_cache import StateCache, cache_directory, used_ago
+
+    found = _inspect()
+    try:
+        directory = cache_directory(found.settings, found.rootdir.absolute(), os.environ)
+        states = StateCache(directory, limit=found.settings.cache_limit)
+        if options.clear:
+            say(f"removed {counted(states.clear(), 'state')} from {directory}")
+            return OK
+        entries, now = states.entries(), time.time()
+    except HarnessError as error:
+        complain(f"dogfood cache: {error}")
+        return USAGE
+    total = sum(entry.bytes for entry, _ in entries)
+    limit = in_megabytes(found.settings.cache_limit)
+    say(f"{directory}: {counted(len(entries), 'state')}, {in_megabytes(total)} of at most {limit}")
+    rows = [
+        (
+            used_ago(now - used),
+            in_megabytes(entry.bytes),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.made)),
+            seconds_in_words(entry.seconds),
+            ", ".join(one.token for one in entry.tokens),
+        )
+        for entry, used in entries
+    ]
+    if rows:
+        print_table([("USED", "SIZE", "PROVISIONED", "TOOK", "TOKENS"), *rows], nothing="")
     return OK
 
 

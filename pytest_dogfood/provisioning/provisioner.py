@@ -48,6 +48,11 @@ class Provisioner:
         self.replayer = Replayer(presence, journal, gates_elsewhere, ensure=self.ensure)
         self._by_fixtures: dict[Token, set[str]] = {}
 
+    @property
+    def gated(self) -> frozenset[JourneyId]:
+        """The journeys that stand behind gates which other shards run."""
+        return frozenset(one for one, gates in self._gates_elsewhere.items() if gates)
+
     def acquire(
         self,
         tokens: Iterable[Token],

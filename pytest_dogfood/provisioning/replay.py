@@ -17,7 +17,16 @@ from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.execution.runner import StepsResult, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
-from pytest_dogfood.outcomes import Cause, Outcome, Proof, Provisioned, StateCopy, listed, reason_of
+from pytest_dogfood.outcomes import (
+    CachedState,
+    Cause,
+    Outcome,
+    Proof,
+    Provisioned,
+    StateCopy,
+    listed,
+    reason_of,
+)
 from pytest_dogfood.provisioning.journey_runner import (
     CLEAN_UP_FAILED,
     clean_up,
@@ -60,7 +69,8 @@ class Request(Struct, kw_only=True):
     `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the count of the
     `InvalidationCounter` when each token was last seen to be present. `kept` are the directories of journeys that were
     replayed for the item and failed, `leaked` what replays have left running, `rested_on` the proofs of what they
-    required. `copies` are the copies of states that were made for it, or could not be made.
+    required. `copies` are the copies of states that were made for it, or could not be made, and `cached` the states
+    that were restored from the cache, or stored there.
     """
 
     journey: JourneyId
@@ -72,6 +82,7 @@ class Request(Struct, kw_only=True):
     seen_at: dict[Token, int] = field(default_factory=dict)
     provisioned: list[Provisioned] = field(default_factory=list)
     copies: list[StateCopy] = field(default_factory=list)
+    cached: list[CachedState] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
 
     def now(self) -> tuple[float, int]:

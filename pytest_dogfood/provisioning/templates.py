@@ -6,11 +6,13 @@ copy only saves time. Whatever prevents it, the part begins empty, and what its 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,8 +34,13 @@ from pytest_dogfood.storage.run_directory import remove_tree
 from pytest_dogfood.storage.state_copy import NotCopyableError, copy_state, replace_path
 from pytest_dogfood.storage.token_registry import MACHINE, TokenRecord
 
+if TYPE_CHECKING:
+    from pytest_dogfood.provisioning.restoration import StateRestorer
+
 MOST_KEPT_PARTS = 5
 """The number of parts that failed whose states are kept: each may be as large as all that it was copied from."""
+
+ENOUGH_KEPT = f"{MOST_KEPT_PARTS} states of other failed items are kept already"
 
 ITS_TEMPLATE = JourneyId("its template")
 
@@ -58,18 +65,32 @@ class KeptState(Struct, frozen=True, kw_only=True, tag=True):
     is_part: bool
 
 
+class RestoredState(Struct, frozen=True, kw_only=True, tag=True):
+    """A state, or a copy of one, that was restored from the cache: `made` is when it was provisioned."""
+
+    place: str
+    made: float
+
+
+_Noted = Template | KeptState | RestoredState
+
+
 class _Log:
-    """What the processes of a run have noted on templates and kept states."""
+    """What the processes of a run have noted on templates, and on kept and restored states."""
 
     def __init__(self, directory: Path) -> None:
-        self._log: SharedLog[Template | KeptState] = SharedLog(
-            private_directory(directory) / "templates", Template | KeptState
-        )
+        self._log: SharedLog[_Noted] = SharedLog(private_directory(directory) / "templates", _Noted)
         self._templates: dict[int, Template] = {}
         self._kept: dict[str, KeptState] = {}
+        self._restored: dict[str, float] = {}
 
-    def append(self, entry: Template | KeptState) -> None:
+    def append(self, entry: _Noted) -> None:
         self._log.append(entry)
+
+    def restored(self, place: str) -> float | None:
+        """Return when a state was provisioned that was restored from the cache; None for any other."""
+        self._read_on()
+        return self._restored.get(place)
 
     def template(self, fork: Fork) -> Template | None:
         self._read_on()
@@ -83,6 +104,8 @@ class _Log:
         for entry in self._log.unread():
             if isinstance(entry, Template):
                 self._templates[entry.fork] = entry
+            elif isinstance(entry, RestoredState):
+                self._restored[entry.place] = entry.made
             else:
                 self._kept[entry.place] = entry
 
@@ -97,6 +120,7 @@ class StateTemplates:
         self._tree = split(self._presence.graph)
         self._plan = plan
         self._begun: set[str] = set()
+        self._empty: set[str] = set()
         self._copied: dict[Token, TokenRecord] = {}
         self._unended: dict[StateId, list[JourneyId]] = {}
 
@@ -107,6 +131,17 @@ class StateTemplates:
     @cached_property
     def _needs(self) -> NeedsOfParts:
         return NeedsOfParts(self._presence.graph, self._plan)
+
+    @cached_property
+    def _restorer(self) -> StateRestorer | None:
+        """What restores states from the cache; None if it is off, or if no token says what its files are made from."""
+        settings = self._workspace.settings
+        has_inputs = any(one.inputs is not None for one in self._presence.graph.capabilities.values())
+        if not (has_inputs and settings.provision is Provision.AUTO and settings.cache.is_on(os.environ)):
+            return None
+        from pytest_dogfood.provisioning.restoration import StateRestorer  # few runs need it
+
+        return StateRestorer(self._provisioner, frozenset(one.id for one in self._plan.journeys))
 
     def state_for(self, planned: PlannedJourney, *, again: bool) -> ChainState:
         """Return the state in which an item runs; it may not have been made yet.
@@ -131,18 +166,42 @@ class StateTemplates:
         self._copied = {}
         fork = self._tree.forks.get(planned.state)
         if fork is None:
+            self._empty.add(state.name)
             return
         template = self._template(fork, request)
         if template.place and self._copy(fork.state, template.place, state, request):
             return
+        self._empty.add(state.name)
         if template.place:  # what prevents one copy would prevent the others
             problem = request.copies[-1].problem
             self._log.append(Template(fork=fork.number, place="", ready=True, problem=problem))
         elif template.problem:
             request.copies.append(StateCopy(state=fork.state, problem=template.problem))
 
+    def restore(self, tokens: Iterable[Token], state: ChainState, request: Request) -> None:
+        """Take what provisions tokens in a state from the cache, if the state is empty and the cache has that.
+
+        A rerun in a new directory does without: what was restored may be the reason why it is needed.
+        """
+        if state.name not in self._empty or state.number > 1 or self._restorer is None:
+            return
+        self._empty.remove(state.name)
+        made = self._restorer.restore(tokens, state, request)
+        if made is not None:
+            self._log.append(RestoredState(place=state.name, made=made))
+
+    def notes_on(self, state: ChainState) -> Iterable[str]:
+        """Return what a failure in a state says of it."""
+        made = self._log.restored(state.name)
+        return () if made is None or self._restorer is None else (self._restorer.note_on(made),)
+
     def settle(self, state: ChainState, request: Request) -> None:
-        """Note what it has cost that a state is no copy, or not as good as its template, once all its needs are met."""
+        """Store a state that was provisioned, once all needs of an item are met.
+
+        Note what it has cost if the state is no copy, or not as good as its template.
+        """
+        if self._restorer is not None:
+            self._restorer.store(state, request)
         seconds = sum(one.seconds for one in request.provisioned if one.where == state.name)
         request.copies[:] = [replace(one, lost=seconds) if one.problem else one for one in request.copies]
         for token, copied in self._copied.items():
@@ -177,8 +236,13 @@ class StateTemplates:
             made = self._own_directory(fork)
             if not (place and self._copy(fork.state, place, made, request)):
                 private_directory(made.path)
+                self._empty.add(made.name)
+                self.restore(wanted, made, request)
             place = made.name
-        self._provision(wanted, self._state_at(fork, place), request)
+        state = self._state_at(fork, place)
+        self._provision(wanted, state, request)
+        if self._restorer is not None:
+            self._restorer.store(state, request)
         return Template(fork=fork.number, place=place, ready=True)
 
     def _own_directory(self, fork: Fork) -> ChainState:
@@ -231,6 +295,8 @@ class StateTemplates:
             StateCopy(state=original, files=copied.files, bytes=copied.bytes, seconds=copied.seconds)
         )
         self._copied = self._take_over(source, state, request)
+        if (made := self._log.restored(source.name)) is not None:
+            self._log.append(RestoredState(place=state.name, made=made))
         return True
 
     def _take_over(self, source: ChainState, state: ChainState, request: Request) -> dict[Token, TokenRecord]:

@@ -50,6 +50,9 @@ ORDER_AND_REPORT = {
 PLACE_AND_LOOK = {
     "cache_dir",
     "console_output_style",
+    "dogfood_cache",
+    "dogfood_cache_dir",
+    "dogfood_cache_limit",
     "dogfood_copy_limit",
     "dogfood_keep",
     "dogfood_shard",

@@ -30,7 +30,7 @@ from pytest_dogfood.provisioning.journey_runner import (
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
-from pytest_dogfood.provisioning.templates import MOST_KEPT_PARTS, StateTemplates
+from pytest_dogfood.provisioning.templates import ENOUGH_KEPT, StateTemplates
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.files import private_directory
@@ -145,6 +145,7 @@ class ItemRun(Struct, kw_only=True):
             self.templates.begin(self.planned, self.state, self.request)
             self.presence.restore_directories(self.state)
             self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self.locks)
+            self.templates.restore(self.planned.requires, self.state, self.request)
             self._acquire()
         self.templates.settle(self.state, self.request)
         if not self.journey.python:
@@ -267,10 +268,10 @@ class ItemRun(Struct, kw_only=True):
             "kept:      " + (", ".join(f"{path} ({what})" for what, path in kept.items()) or "nothing")
         )
         if "state" not in kept:
-            others = f"{MOST_KEPT_PARTS} states of other failed items are kept already"
-            lines[-1] += f"; not its state: {others} (--dogfood-keep keeps all)"
+            lines[-1] += f"; not its state: {ENOUGH_KEPT} (--dogfood-keep keeps all)"
         if self.runner is not None and not self.journey.python:
             lines += self._how_to_enter()
+        lines += self.templates.notes_on(self.state)
         if self._done.trajectory:
             lines.append(f"trajectory: {self._done.trajectory}")
         return "\n".join(lines)
@@ -384,6 +385,7 @@ class ItemRun(Struct, kw_only=True):
             proofs={**self.request.rested_on, **self.request.proofs, **self.established},
             provisioned=tuple(self.request.provisioned),
             copies=tuple(self.request.copies),
+            cached=tuple(self.request.cached),
             kept=":".join(kept),
             trajectory=self._done.trajectory,
             unjudged=sum(grade.unjudged for grade in grades),

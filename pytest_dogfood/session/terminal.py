@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from copy import copy
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
-from pytest_dogfood.diagnostics import Severity, counted
+from pytest_dogfood.diagnostics import Severity, counted, seconds_in_words
 from pytest_dogfood.journey import Scope, is_of_a_test
-from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, counted_items, listed, reason_of
+from pytest_dogfood.outcomes import CacheUse, JourneyResult, Outcome, Tally, counted_items, listed, reason_of
 from pytest_dogfood.session.leader import Leader
 from pytest_dogfood.session.test_reports import IN_CALL, REASON, worker_of
 
@@ -208,6 +209,7 @@ class Terminal:
         for result in results:
             yield from _provisioned(result)
         yield from _not_copied(tally)
+        yield from dict.fromkeys(_cached(tally, verbose=self._config.get_verbosity() > 0))
         if self._config.get_verbosity() > 0:
             yield from _copied(tally)
             yield from _chains(tally)
@@ -234,7 +236,16 @@ class Terminal:
 def _markup_of(line: str) -> dict[str, bool]:
     if line.startswith(("harness errors", "unaccounted", "interrupted", "failed while")):
         return {"red": True}
-    to_know = ("deferred", "skipped", "gate left open", "clean-up of", "did not run", "not copied")
+    to_know = (
+        "deferred",
+        "skipped",
+        "gate left open",
+        "clean-up of",
+        "did not run",
+        "not copied",
+        "not restored",
+        "no cache",
+    )
     return {"yellow": True} if line.startswith(to_know) else {}
 
 
@@ -266,6 +277,25 @@ def _not_copied(tally: Tally) -> Iterator[str]:
     for (state, problem), seconds in lost.items():
         yield f"not copied: the state of {state}: {problem}"
         yield f"    provisioned anew for {counted(len(seconds), 'item')}, {sum(seconds):.1f} s"
+
+
+def _cached(tally: Tally, *, verbose: bool) -> Iterator[str]:
+    """Yield which states were restored from the cache, and what went wrong with it; if `verbose`, what is in it now."""
+    for result in tally.results.values():
+        for one in result.cached:
+            state = f"the state with {listed(map(repr, one.tokens))}"
+            if one.use is CacheUse.RESTORED:
+                when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.made))
+                made = f"(provisioned {when}, {seconds_in_words(one.took)})"
+                yield f"restored: {state} {made} instead of provisioning, for {result.id}"
+            elif one.use is CacheUse.DROPPED:
+                yield f"not restored: {state}: {one.problem}; it was provisioned for {result.id}"
+            elif one.use is CacheUse.UNUSABLE:
+                yield f"no cache: {one.problem}"
+            elif verbose and one.use is CacheUse.STORED:
+                yield f"cached: {state}, {seconds_in_words(one.took)} of provisioning"
+            elif verbose:
+                yield f"not cached: {state}: {one.problem}"
 
 
 def _left_running(tally: Tally) -> Iterator[str]:

@@ -195,6 +195,17 @@ def test_a_copyable_token_is_called_that(inner: Make) -> None:
     assert "  copyable: a copy of its files is as good" in shown
 
 
+def test_a_token_with_inputs_is_cached_or_the_reason_is_told(inner: Make) -> None:
+    text = "  {name}: {{copyable: true, inputs: {{files: a}}, requires: [{needs}], provision: ['true']}}\n"
+    project = inner({"dogfood.yaml": f"capabilities:\n{text.format(name='one', needs='')}"}).path
+    cached = "  cached: a later run restores it, unless its inputs have changed"
+    assert cached in dogfood(project, "explain", "one").stdout.splitlines()
+    (project / "dogfood.yaml").write_text(
+        f"capabilities:\n{text.format(name='one', needs='two')}  two: {{provision: ['true']}}\n"
+    )
+    assert "  not cached: 'two' is not copyable" in dogfood(project, "explain", "one").stdout.splitlines()
+
+
 def test_a_project_without_tokens_is_told_so(inner: Make) -> None:
     done = dogfood(inner({"a.journey.yaml": "steps: ['true']\n"}).path, "explain")
     assert (done.returncode, done.stdout) == (0, "no tokens: nothing requires, establishes or defines one\n")

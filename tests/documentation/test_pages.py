@@ -218,7 +218,7 @@ def test_help_texts_tell_the_defaults_that_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "graph", "schema", "new", "explain", "report", "enter", "pack", "merge"]
+    "command", ["check", "graph", "schema", "new", "explain", "report", "enter", "pack", "cache", "merge"]
 )
 def test_every_option_of_the_command_is_in_the_reference(command: str) -> None:
     page = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
