@@ -144,8 +144,10 @@ def cache(options: Namespace) -> int:
     from pytest_dogfood.provisioning.state_cache import StateCache, cache_directory, used_ago
 
     found = _inspect()
+    if not found.rootdir.is_absolute():  # pytest has refused the settings, and said why
+        return USAGE
     try:
-        directory = cache_directory(found.settings, found.rootdir.absolute(), os.environ)
+        directory = cache_directory(found.settings, found.rootdir, os.environ)
         states = StateCache(directory, limit=found.settings.cache_limit)
         if options.clear:
             say(f"removed {counted(states.clear(), 'state')} from {directory}")

@@ -72,7 +72,7 @@ class Provisioner:
         held = Counter(own)
         needed = held | self._graph.locks_needed(self._gates_elsewhere, tokens=wanted)
         if needed:
-            self._refuse(wanted, request.state)  # before it waits for any lock
+            self.refuse(wanted, request.state)  # before it waits for any lock
         locks.acquire(held)
         if needed == held:
             return self.ensure(wanted, request, rounds=rounds)
@@ -95,7 +95,7 @@ class Provisioner:
         """
         wanted = tuple(dict.fromkeys(tokens))
         if len(wanted) > 1 or self._settings.blocked:  # else it is checked first anyway
-            self._refuse(wanted, request.state)
+            self.refuse(wanted, request.state)
         lost: Mapping[Token, str] = {}
         while rounds > 0:
             self.presence.restore_directories(request.state)
@@ -162,7 +162,7 @@ class Provisioner:
         with self.presence.locked(token, request.state):
             return self._ask(token, request) is not None
 
-    def _refuse(self, tokens: Iterable[Token], state: ChainState) -> None:
+    def refuse(self, tokens: Iterable[Token], state: ChainState) -> None:
         """Raise DeferredError for the first token, if there is one, that is known to defer the item."""
         for token in tokens:
             independent = self._graph.has_independent_provider(token)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -61,15 +61,15 @@ class StateRestorer:
         settings, root = self._workspace.settings, self._workspace.rootdir
         return StateCache(cache_directory(settings, root, os.environ), limit=settings.cache_limit)
 
-    def restore(self, tokens: Iterable[Token], state: ChainState, request: Request) -> float | None:
-        """Restore what provisions these tokens in an empty state, and return the time at which it was provisioned.
+    def restore(self, tokens: Sequence[Token], state: ChainState, request: Request) -> float | None:
+        """Restore what provisions a journey's tokens in an empty state; return the time at which it was provisioned.
 
         None if it was not restored: then the state is empty, as it was, and `store` may add it to the cache. Tokens of
         the machine that it needs are provisioned first. Raises nothing that provisioning would not raise.
         """
         graph = self._presence.graph
         wanted = tuple(token for token in tokens if graph.scope_of(token) is Scope.CHAIN)
-        if self._unusable or not wanted:
+        if self._unusable or not wanted or self._is_deferred(tokens, state):
             return None
         try:
             recipe = recipe_for(
@@ -95,6 +95,14 @@ class StateRestorer:
                 return entry.made
             self._awaited[state.name] = _Awaited(recipe=recipe, key=key, since=since)
         return None
+
+    def _is_deferred(self, tokens: Sequence[Token], state: ChainState) -> bool:
+        """Return whether a token is known to defer the journey: then nothing is done for it, as without a cache."""
+        try:
+            self._provisioner.refuse(tokens, state)
+        except DeferredError:
+            return True
+        return False
 
     def note_on(self, made: float) -> str:
         """Return what a failure in a restored state says of it; `made` is when it was provisioned."""

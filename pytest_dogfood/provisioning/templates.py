@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -178,7 +178,7 @@ class StateTemplates:
         elif template.problem:
             request.copies.append(StateCopy(state=fork.state, problem=template.problem))
 
-    def restore(self, tokens: Iterable[Token], state: ChainState, request: Request) -> None:
+    def restore(self, tokens: Sequence[Token], state: ChainState, request: Request) -> None:
         """Take what provisions tokens in a state from the cache, if the state is empty and the cache has that.
 
         A rerun in a new directory does without: what was restored may be the reason why it is needed.

@@ -58,3 +58,11 @@ def test_a_cache_that_others_can_write_to_is_refused(inner: Make) -> None:
     done = dogfood(project.path, "cache", "--clear")
     assert done.returncode == 4
     assert f"dogfood cache: {project.path}/kept can be written to by others" in done.stderr
+
+
+def test_settings_that_are_refused_name_no_cache(inner: Make) -> None:
+    project = inner(FILES)
+    project.write({"pytest.ini": "[pytest]\ndogfood_cache_limit = many\n"})
+    done = dogfood(project.path, "cache")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "dogfood_cache_limit is a size, such as 500MB or 2GiB, not 'many'" in done.stderr

@@ -405,6 +405,20 @@ def test_a_rerun_begins_without_the_cache(project: Scene) -> None:
     assert made(project) == 2
 
 
+def test_nothing_is_restored_for_a_journey_that_is_deferred(project: Scene) -> None:
+    write_over(project.path, "requires: [built]", "requires: [built, other]")
+    write_over(
+        project.path,
+        "journeys:",
+        "  other: {copyable: true, inputs: {files: src.txt}, provision: ['true']}\njourneys:",
+    )
+    passed(project.run())
+    run = project.run("--dogfood-blocked", "other")
+    assert run.closing_line.startswith("dogfood: 1 journey = 1 deferred")
+    assert "restored" not in run.text
+    assert "restored: the state with 'built', 'other'" in passed(project.run()).text
+
+
 def test_what_is_larger_than_the_cache_is_not_stored(project: Scene) -> None:
     run = passed(project.run("-v", "-o", "dogfood_cache_limit=10"))
     assert "not cached: the state with 'built': .: it has more than 10 bytes" in run.text
