@@ -125,11 +125,13 @@ def test_the_same_run_gives_the_same_bytes_without_owners(run: RecordedRun, tmp_
         assert {(one.uid, one.gid, one.uname, one.gname) for one in tar} == {(0, 0, "", "")}
 
 
-def test_what_is_unpacked_is_what_was_packed(run: RecordedRun, tmp_path: Path, here: Path) -> None:
+def test_what_is_unpacked_is_what_was_packed_but_for_rights_of_others(
+    run: RecordedRun, tmp_path: Path, here: Path
+) -> None:
     state = run.directory / "c0-main"
     odd = state / os.fsdecode(b"\xff \n'")
     odd.write_bytes(b"\0\xff")
-    odd.chmod(0o755)
+    odd.chmod(0o4777)  # noqa: S103 - which a pack must not hand on
     os.utime(odd, (1.5, 2.25))
     (state / "again").hardlink_to(odd)
     (state / ("long" * 50)).mkdir()
@@ -143,7 +145,7 @@ def test_what_is_unpacked_is_what_was_packed(run: RecordedRun, tmp_path: Path, h
     there = here / "c0-main"
     assert sorted(path.name for path in there.iterdir()) == sorted(path.name for path in state.iterdir())
     found = there / odd.name
-    assert (found.read_bytes(), found.stat().st_mode & 0o777, found.stat().st_mtime) == (
+    assert (found.read_bytes(), found.stat().st_mode & 0o7777, found.stat().st_mtime) == (
         b"\0\xff",
         0o755,
         2.25,
