@@ -131,7 +131,7 @@ def test_what_is_unpacked_is_what_was_packed_but_for_rights_of_others(
     state = run.directory / "c0-main"
     odd = state / os.fsdecode(b"\xff \n'")
     odd.write_bytes(b"\0\xff")
-    odd.chmod(0o4777)  # noqa: S103 - which a pack must not hand on
+    odd.chmod(0o4777)
     os.utime(odd, (1.5, 2.25))
     (state / "again").hardlink_to(odd)
     (state / ("long" * 50)).mkdir()
