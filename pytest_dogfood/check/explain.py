@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from pytest_dogfood.check.report import Report
+from pytest_dogfood.check.report import Report, beginning_in_words
 from pytest_dogfood.diagnostics import Location, counted
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import (
@@ -20,6 +20,7 @@ from pytest_dogfood.outcomes import JourneyResult, Provisioned, listed
 from pytest_dogfood.scheduling.forecast import provider_of
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.scheduling.recipe import NotCacheableError, recipe_for
+from pytest_dogfood.scheduling.split import split
 
 
 def tokens_to_explain(graph: CapabilityGraph) -> tuple[Token, ...]:
@@ -75,13 +76,7 @@ def explanation(
     for token in journey.invalidates:
         yield f"  invalidates {token} ({graph.scope_of(token)}), so it comes after the others that need it"
     yield from _locks(graph, journey.locks)
-    chain = graph.chains[journey_id]
-    others = sum(1 for other in graph.journeys if graph.chains[other] == chain) - 1
-    if others:
-        ties = ", ".join(graph.chain_tokens_of(journey))
-        yield f"  chain {chain}: shares one state and one worker with {counted(others, 'other')}, tied by {ties}"
-    else:
-        yield "  chain: its own; it may run on any worker"
+    yield from _chain_and_state(graph, journey_id)
     here = planned.get(journey_id)
     if here is not None:
         after = [other for other in here.after if other not in here.gates]
@@ -185,6 +180,30 @@ def list_of_tokens(
         yield from (() if results is None else token_in_run(results, token))
     if not tokens:
         yield "no tokens: nothing requires, establishes or defines one"
+
+
+def _chain_and_state(graph: CapabilityGraph, journey: JourneyId) -> Iterator[str]:
+    """Yield what a journey's chain is, in which of its states it runs, and how that begins."""
+    tree, chain = split(graph), graph.chains[journey]
+    others = sum(one == chain for one in graph.chains.values()) - 1
+    if not others:
+        yield "  chain: its own; it may run on any worker"
+        return
+    ties = ", ".join(graph.chain_tokens_of(graph.journeys[journey]))
+    states = sum(bool(members) for state, members in tree.members.items() if tree.chain_of[state] == chain)
+    if states == 1:
+        yield f"  chain {chain}: shares one state and one worker with {counted(others, 'other')}, tied by {ties}"
+        return
+    yield f"  chain {chain}: with {counted(others, 'other')}, tied by {ties}; it is split into {states} states"
+    state = tree.state_of[journey]
+    members, fork = tree.members[state], tree.forks.get(state)
+    before = ", ".join(members[: members.index(journey)])
+    begins = "" if fork is None else f", which {beginning_in_words(fork.state, fork.after)}"
+    yield f"  state of {state}{begins}: it runs there {f'after {before}' if before else 'first'}"
+    parts = [part for part in tree.numbers if part in tree.forks and tree.forks[part].after == journey]
+    if parts:
+        begin = "begins as a copy" if len(parts) == 1 else "begin as copies"
+        yield f"  behind it {counted(len(parts), 'part')} of the chain {begin}: {listed(parts)}"
 
 
 def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:

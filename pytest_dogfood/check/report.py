@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from pytest_dogfood.diagnostics import Diagnostic, Severity, counted, in_text, seconds_in_words
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import ChainId, JourneyId, StateId
 from pytest_dogfood.scheduling.forecast import (
     Forecast,
     ToProvision,
@@ -22,6 +22,8 @@ from pytest_dogfood.scheduling.forecast import (
 )
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, Plan, PlannedJourney, usual_duration
 from pytest_dogfood.scheduling.queue import jobs_for
+from pytest_dogfood.scheduling.split import split
+from pytest_dogfood.walks import inverted
 
 FORMAT_VERSION = 1
 """Version of the JSON. 1: the first."""
@@ -29,9 +31,23 @@ FORMAT_VERSION = 1
 NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "remark"}
 
 
+class PlannedState(Struct, frozen=True, kw_only=True):
+    """A state of a chain that is split, and its items. A part begins as a `copy_of` a state as `behind` leaves it.
+
+    Without `behind` that state has run no journey: it holds what is provisioned for several of its parts.
+    """
+
+    id: StateId
+    chain: ChainId
+    copy_of: StateId | None
+    behind: JourneyId | None
+    journeys: tuple[JourneyId, ...]
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """All findings, the plan, and its forecast; an invalid graph has no forecast.
 
+    `states` are those of chains that are split, each after the one that it copies, with or without items.
     `others` are the node ids of tests outside the graph, which run too and are in no forecast. `seconds` has the
     duration assumed for each journey of the project; those in `guessed` have no known one. `nothing` is the reason why
     there is nothing to check; empty if there is something.
@@ -39,6 +55,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
     findings: tuple[Diagnostic, ...]
     plan: Plan = field(default_factory=Plan)
+    states: tuple[PlannedState, ...] = ()
     to_provision: tuple[ToProvision, ...] = ()
     shard: str = ""
     others: tuple[str, ...] = ()
@@ -84,6 +101,7 @@ def report_on(
     return Report(
         findings=tuple(findings),
         plan=plan,
+        states=_states_of(graph, plan),
         to_provision=predict_provisioning(graph, plan, knows_tests=knows_tests),
         shard=shard,
         others=tuple(others),
@@ -92,6 +110,33 @@ def report_on(
         nothing=_why_nothing(graph, plan, shard=shard, knows_tests=knows_tests),
         forecast=make_forecast(jobs, workers),
     )
+
+
+def _states_of(graph: CapabilityGraph, plan: Plan) -> tuple[PlannedState, ...]:
+    """Return the states of those chains that have several and an item in one of them; copies follow what they copy."""
+    tree = split(graph)
+    items: dict[StateId, list[JourneyId]] = defaultdict(list)
+    for planned in plan.journeys:
+        items[planned.state].append(planned.id)
+    chains = {tree.chain_of[state] for state in items} & {tree.chain_of[part] for part in tree.forks}
+    copies = inverted({part: [fork.state] for part, fork in tree.forks.items()})
+    found: list[PlannedState] = []
+    waiting = [state for state in tree.members if state not in tree.forks and tree.chain_of[state] in chains]
+    waiting.reverse()
+    while waiting:
+        state = waiting.pop()
+        waiting += sorted(copies.get(state, []), key=lambda part: -tree.numbers[part])
+        fork = tree.forks.get(state)
+        found.append(
+            PlannedState(
+                id=state,
+                chain=tree.chain_of[state],
+                copy_of=None if fork is None else fork.state,
+                behind=None if fork is None else fork.after,
+                journeys=tuple(items.get(state, ())),
+            )
+        )
+    return tuple(found)
 
 
 def seconds_of_all(graph: CapabilityGraph, known: Mapping[str, float]) -> dict[JourneyId, float]:
@@ -142,26 +187,23 @@ def _plan_lines(report: Report) -> Iterator[str]:
     chains: dict[str, list[PlannedJourney]] = {}
     for planned in journeys:
         chains.setdefault(planned.chain, []).append(planned)
+    states: dict[str, list[PlannedState]] = defaultdict(list)
+    for state in report.states:
+        states[state.chain].append(state)
     for chain, members in chains.items():
-        seconds = sum(planned.weight for planned in members)
-        where = ", ".join(f"gw{worker}" for worker in sorted({worker_of[one.id] for one in members}))
-        yield f"chain {chain} ({len(members)}, {seconds:.1f} s) on {where}:"
-        here = {planned.id for planned in members}
-        for planned in members:
-            after = ", ".join(one for one in planned.after if one not in here and one not in planned.gates)
-            yield f"    {planned.id}  (after {after})" if after else f"    {planned.id}"
+        yield from _chain_lines(chain, members, states.get(chain, ()), worker_of)
     yield from _gates(journeys)
-    for one in report.to_provision:
-        place = "once for the machine" if one.chain is None else f"in the state of chain {one.chain}"
-        yield f"provision: {one.token}, {one.how}, {place}; first for {one.needed_by}"
+    yield from _provisioning_lines(report)
     for gate in dict.fromkeys(gate for planned in journeys for gate in planned.gates):
         if gate not in worker_of:
             yield f"gate: {gate} belongs to another shard, and is replayed here once"
     yield f"critical path: {forecast.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
     shard = f" in shard {report.shard}" if report.shard else ""
+    of_chains = len({(planned.chain, planned.state) for planned in journeys})
+    split_into = f" and {of_chains} states" if report.states else ""
     beside = f", beside {counted(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
-        f"{counted(len(journeys), 'journey')} in {counted(len(chains), 'chain')}{shard}: "
+        f"{counted(len(journeys), 'journey')} in {counted(len(chains), 'chain')}{split_into}{shard}: "
         f"{forecast.total:.1f} s of work; with {counted(forecast.workers, 'worker')} about {forecast.makespan:.1f} s, "
         f"at best {forecast.lower_bound:.1f} s{beside}"
     )
@@ -172,6 +214,73 @@ def _plan_lines(report: Report) -> Iterator[str]:
         number = counted(len(guessed), "journey")
         weight = seconds_in_words(guessed[0].weight)
         yield f"{number} without a known duration: counted as {weight}, the median of the known ones"
+
+
+def _chain_lines(
+    chain: str,
+    members: Sequence[PlannedJourney],
+    states: Sequence[PlannedState],
+    worker_of: Mapping[JourneyId, int],
+) -> Iterator[str]:
+    """Yield the journeys of a chain, by its states if it is split."""
+    if not states:
+        yield f"chain {_with_work(chain, members, worker_of)}:"
+        yield from (f"    {_with_others(planned, members)}" for planned in members)
+        return
+    number = sum(bool(state.journeys) for state in states)
+    yield f"chain {_with_work(chain, members, worker_of)}, in {counted(number, 'state')}:"
+    by_state: dict[str, list[PlannedJourney]] = defaultdict(list)
+    for planned in members:
+        by_state[planned.state].append(planned)
+    above: dict[StateId | None, list[PlannedJourney]] = {None: []}
+    for state in states:
+        own = by_state[state.id]
+        above[state.id] = [*above[state.copy_of], *own]
+        lines = [_with_others(planned, above[state.id]) for planned in own]
+        if lines:
+            line = f"    state of {_with_work(state.id, own, worker_of)}{_beginning(state)}"
+            yield line if lines == [state.id] else f"{line}:"
+            yield from () if lines == [state.id] else (f"        {one}" for one in lines)
+
+
+def _provisioning_lines(report: Report) -> Iterator[str]:
+    split_chains = {state.chain for state in report.states}
+    for one in report.to_provision:
+        place = "once for the machine" if one.chain is None else f"in the state of chain {one.chain}"
+        if one.chain in split_chains:
+            own = one.parts > 0 and one.behind is None
+            place = "in a state of its own" if own else f"in the state of {one.state}"
+            place += "" if one.behind is None or str(one.behind) == one.state else f" behind {one.behind}"
+            place += f", once for the {one.parts} parts that begin as copies of it" if one.parts else ""
+        yield f"provision: {one.token}, {one.how}, {place}; first for {one.needed_by}"
+
+
+def _with_work(name: str, members: Sequence[PlannedJourney], worker_of: Mapping[JourneyId, int]) -> str:
+    """Return the name of a chain or state with its number of items, its work, and where that would run."""
+    seconds = sum(planned.weight for planned in members)
+    where = ", ".join(f"gw{worker}" for worker in sorted({worker_of[one.id] for one in members}))
+    return f"{name} ({len(members)}, {seconds:.1f} s) on {where}"
+
+
+def _with_others(planned: PlannedJourney, beside: Sequence[PlannedJourney]) -> str:
+    """Return the id of an item, with those before it that are not `beside` it, in its state or one that this copies."""
+    here = {one.id for one in beside}
+    after = ", ".join(one for one in planned.after if one not in here and one not in planned.gates)
+    return f"{planned.id}  (after {after})" if after else planned.id
+
+
+def _beginning(state: PlannedState) -> str:
+    if state.copy_of is None:
+        return ""
+    return f", {beginning_in_words(state.copy_of, state.behind)}"
+
+
+def beginning_in_words(copy_of: StateId, behind: JourneyId | None) -> str:
+    """Complete a sentence on a part: how its state begins."""
+    if behind is None:
+        return "begins as a copy of what several parts need"
+    of = "" if str(behind) == copy_of else f" of the state of {copy_of}"
+    return f"begins as a copy{of} behind {behind}"
 
 
 def _gates(journeys: Sequence[PlannedJourney]) -> Iterator[str]:
@@ -222,6 +331,7 @@ def to_json(report: Report) -> dict[str, Any]:
                     "id": planned.id,
                     "nodeid": planned.nodeid,
                     "chain": planned.chain,
+                    "state": planned.state,
                     "tier": str(planned.tier),
                     "after": list(planned.after),
                     "gates": list(planned.gates),
@@ -234,6 +344,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 }
                 for planned in journeys
             ],
+            "states": msgspec.to_builtins(report.states),
             "others": list(report.others),
             "provision": msgspec.to_builtins(report.to_provision),
             "forecast": predicted if report.is_valid and journeys else None,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import msgspec
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.drawing.picture import JourneyNode, Link, LinkKind, NodeKey, Picture, ProviderNode
+from pytest_dogfood.drawing.picture import Chain, JourneyNode, Link, LinkKind, NodeKey, Picture, ProviderNode
 from pytest_dogfood.drawing.svg import svg_of
 from pytest_dogfood.drawing.texts import (
     chain_labels,
@@ -22,6 +22,7 @@ from pytest_dogfood.drawing.texts import (
     links_by_node,
     needs_and_gives,
     provider_line,
+    size_of,
     summary,
 )
 from pytest_dogfood.journey import Tier, units_in_words
@@ -75,8 +76,12 @@ def to_text(picture: Picture) -> str:
         lines.append(f"  {lock.name}  [{units_in_words(lock.units)}]")
         lines.append(f"      taken by {', '.join(holders) or 'nothing'}")
     if labels:
-        lines += ["", "chains", *(f"  {label}: {chain}" for chain, label in labels.items())]
+        lines += ["", "chains", *(_chain_line(chain) for chain in picture.chains if chain.label)]
     return "\n".join(map(_one_line, lines)) + "\n"
+
+
+def _chain_line(chain: Chain) -> str:
+    return f"  {chain.label}: {chain.id}" + (f", {size_of(chain)}" if chain.states > 1 else "")
 
 
 def to_mermaid(picture: Picture) -> str:

@@ -16,6 +16,7 @@ from pytest_dogfood.check.report import Report
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token, base_of, is_named_by, is_of_a_test
+from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.walks import inverted, reachable
 
 NodeKey = NewType("NodeKey", str)
@@ -79,11 +80,15 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """Journeys that share one state. `label` is short, and empty for a chain of a single journey."""
+    """Journeys that share one state, or the `states` of a chain that is split.
+
+    `label` is short, and empty for a chain of a single journey.
+    """
 
     id: ChainId
     label: str
     journeys: int
+    states: int = 1
 
 
 class Lock(Struct, frozen=True, kw_only=True):
@@ -195,8 +200,15 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
         for journey in graph.journeys.values()
     )
     numbers = count()
+    tree = split(graph)
+    states = Counter(tree.chain_of[state] for state, members in tree.members.items() if members)
     chains = tuple(
-        Chain(id=chain, label=_letters(next(numbers)) if size > 1 else "", journeys=size)
+        Chain(
+            id=chain,
+            label=_letters(next(numbers)) if size > 1 else "",
+            journeys=size,
+            states=states[chain],
+        )
         for chain, size in Counter(graph.chains.values()).items()
     )
     return Picture(

@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.layout import Place, Point, lay_out
 from pytest_dogfood.drawing.picture import JourneyNode, LinkKind, Picture, ProviderNode
 from pytest_dogfood.drawing.style import STYLE, colour_class
@@ -32,6 +31,7 @@ from pytest_dogfood.drawing.texts import (
     provider_line,
     provider_title,
     shortened,
+    size_of,
     summary,
 )
 from pytest_dogfood.journey import Scope, Tier, is_named_by
@@ -283,7 +283,7 @@ def _legend_entries(picture: Picture) -> Iterator[tuple[str, str]]:
             colour = colour_class(chain.label)
             strip = _element("rect", x=5, y=-9, width=BADGE_WIDTH, height=18, rx=3, class_=f"strip {colour}")
             badge = _text(5 + BADGE_WIDTH / 2, 4, chain.label, _LEGEND_SIZE, f"badge {colour}", middle=True)
-            yield strip + badge, f"chain of {shortened(chain.id, 26)}, {counted(chain.journeys, 'journey')}"
+            yield strip + badge, f"chain of {shortened(chain.id, 26)}, {size_of(chain)}"
     scopes = {link.scope for link in picture.links}
     if any(node.gating for node in picture.journeys):
         gate = _element("path", d=_outline(2, -8, 26, 16, left=5.3, right=5.3), class_="box")

@@ -9,6 +9,7 @@ from unicodedata import combining, east_asian_width
 from pytest_dogfood.diagnostics import counted, seconds_in_words
 from pytest_dogfood.drawing.layers import Box, EdgeLabel
 from pytest_dogfood.drawing.picture import (
+    Chain,
     JourneyNode,
     Link,
     LinkKind,
@@ -242,6 +243,12 @@ def needs_and_gives(links: Iterable[Link], key: NodeKey) -> Iterator[str]:
                 given.setdefault(f"gives {token} to", []).append(link.target)
     for words, names in (*needed.items(), *given.items()):
         yield f"{words} {', '.join(names)}"
+
+
+def size_of(chain: Chain) -> str:
+    """Return how many journeys a chain has, and into how many states it is split."""
+    states = f" in {chain.states} states" if chain.states > 1 else ""
+    return f"{counted(chain.journeys, 'journey')}{states}"
 
 
 def chain_labels(picture: Picture) -> dict[str, str]:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, StateId, Token
-from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.scheduling.part_needs import NeedsOfParts
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.scheduling.queue import Job, Queue, in_chain_order
+from pytest_dogfood.scheduling.split import Fork, split
 from pytest_dogfood.walks import deep_recursion, in_order
 
 
 class ToProvision(Struct, frozen=True, kw_only=True):
     """A token that no item of the run establishes where it is needed: how it would be provisioned, and for what.
 
-    `chain` names the state in which that happens, None if it happens once for the machine.
+    `chain` and `state` name the state in which that happens, None if it happens once for the machine. With `parts` it
+    happens once for so many parts of the chain, which begin as copies of the state as the journey `behind` leaves it;
+    None if no journey runs before.
     """
 
     token: Token
@@ -26,6 +31,9 @@ class ToProvision(Struct, frozen=True, kw_only=True):
     scope: Scope
     needed_by: JourneyId
     chain: ChainId | None = None
+    state: StateId | None = None
+    behind: JourneyId | None = None
+    parts: int = 0
 
 
 def predict_provisioning(
@@ -41,59 +49,131 @@ def predict_provisioning(
         for planned in plan.journeys:
             for gate in planned.gates:
                 if gate not in here:
-                    prediction.replay(gate, graph.chains[gate], planned.id)
+                    prediction.replay(gate, prediction.place_of_replay(gate), planned.id)
+            own = prediction.begin(planned)
             for token in planned.requires:
-                prediction.ensure(token, planned.chain, planned.id)
+                prediction.ensure(token, own, planned.id)
+            prediction.end(planned)
     return tuple(prediction.acts)
 
 
+class _Place(Struct, frozen=True):
+    """A state; or, with a `fork`, what the parts there copy; or the directory in which it is replayed `for_others`."""
+
+    state: StateId
+    fork: Fork | None = None
+    for_others: bool = False
+
+
 class _ProvisioningForecast:
-    """Follows a run: what an item requires is present, established by an item, or provisioned at once."""
+    """Follows a run: what an item requires is present, established by an item, or provisioned at once.
+
+    A part of a chain begins with the copyable tokens of the state that it copies. What several parts need is
+    provisioned there before the first of them begins.
+    """
 
     def __init__(self, graph: CapabilityGraph, plan: Plan, *, knows_tests: bool) -> None:
         self._graph = graph
         self._knows_tests = knows_tests
-        self._there = {
-            (token, self._place(token, planned.chain))
-            for planned in plan.journeys
-            for token in planned.establishes
-        }
-        self._replayed: set[tuple[JourneyId, ChainId]] = set()
+        self._tree = split(graph)
+        self._there: dict[_Place | None, set[Token]] = defaultdict(set)
+        for planned in plan.journeys:
+            for token in planned.establishes:
+                self._there[self._place(token, _Place(planned.state))].add(token)
+        self._replayed: set[tuple[JourneyId, _Place]] = set()
         self.acts: list[ToProvision] = []
+        self._begun: set[StateId] = set()
+        self._left: set[int] = set()
+        self._ready: set[int] = set()
+        self._plan = plan
 
-    def _place(self, token: Token, chain: ChainId) -> ChainId | None:
-        return chain if self._graph.scope_of(token) is Scope.CHAIN else None
+    @cached_property
+    def _needs(self) -> NeedsOfParts:
+        return NeedsOfParts(self._graph, self._plan)
 
-    def ensure(self, token: Token, chain: ChainId, needed_by: JourneyId) -> None:
-        place = self._place(token, chain)
-        if (token, place) in self._there:
+    @cached_property
+    def _parts(self) -> Mapping[int, tuple[StateId, ...]]:
+        return self._tree.parts()
+
+    def _place(self, token: Token, place: _Place) -> _Place | None:
+        return place if self._graph.scope_of(token) is Scope.CHAIN else None
+
+    def place_of_replay(self, journey: JourneyId) -> _Place:
+        """Return where a journey is replayed for another state: in its own, unless items will begin in a new one."""
+        state = self._tree.state_of[journey]
+        return _Place(state, for_others=self._tree.is_split(state) and state not in self._begun)
+
+    def begin(self, planned: PlannedJourney) -> _Place:
+        """Return the place of an item; with the first item of a part, let it begin as a copy."""
+        own = _Place(planned.state)
+        fork = self._tree.forks.get(planned.state)
+        if planned.state not in self._begun and fork is not None:
+            self._copy(self._template(fork, planned.id), own)
+        self._begun.add(planned.state)
+        return own
+
+    def end(self, planned: PlannedJourney) -> None:
+        """Keep a copy for the parts that begin behind an item, before others go on in its state."""
+        if self._tree.is_split(planned.state):
+            for fork in self._needs.forks_behind(planned.id):
+                self._copy(_Place(planned.state), _Place(fork.state, fork))
+                self._left.add(fork.number)
+
+    def _template(self, fork: Fork, needed_by: JourneyId) -> _Place:
+        """Return the place that the parts at a fork copy, once it holds what several of them need."""
+        place = _Place(fork.state, fork)
+        if fork.number not in self._ready:
+            self._ready.add(fork.number)
+            above = self._tree.forks.get(fork.state)
+            if fork.number not in self._left and above is not None:
+                self._copy(self._template(above, needed_by), place)
+            for token in self._needs.shared_by_parts(fork):
+                self.ensure(token, place, needed_by)
+        return place
+
+    def _copy(self, original: _Place, copy: _Place) -> None:
+        self._there[copy].update(filter(self._graph.is_copyable, self._there[original]))
+
+    def _number_of_parts(self, fork: Fork) -> int:
+        """Return how many of the parts at a fork have items, in themselves or in copies of them."""
+        return sum(
+            any(map(self._needs.items_in, self._needs.states_from(one))) for one in self._parts[fork.number]
+        )
+
+    def ensure(self, token: Token, where: _Place, needed_by: JourneyId) -> None:
+        place = self._place(token, where)
+        if token in self._there[place]:
             return
-        self._there.add((token, place))
+        self._there[place].add(token)
         if token not in self._graph.fixtures:
             if self._graph.has_own_provider(token):
                 for need in self._graph.needs_of_provider(token):
-                    self.ensure(need, chain, needed_by)
+                    self.ensure(need, where, needed_by)
             else:
                 for journey in _replayable(self._graph, token)[:1]:
-                    self.replay(journey, chain if place else self._graph.chains[journey], needed_by)
+                    self.replay(journey, place or self.place_of_replay(journey), needed_by)
+        fork = None if place is None else place.fork
         self.acts.append(
             ToProvision(
                 token=token,
                 how=provider_of(self._graph, token, knows_tests=self._knows_tests),
                 scope=self._graph.scope_of(token),
                 needed_by=needed_by,
-                chain=place,
+                chain=None if place is None else self._tree.chain_of[place.state],
+                state=None if place is None else place.state,
+                behind=None if fork is None else fork.after,
+                parts=0 if fork is None else self._number_of_parts(fork),
             )
         )
 
-    def replay(self, journey: JourneyId, chain: ChainId, needed_by: JourneyId) -> None:
+    def replay(self, journey: JourneyId, where: _Place, needed_by: JourneyId) -> None:
         """Ensure what a journey needs in the state where it is replayed; it establishes all its tokens there."""
-        if (journey, chain) not in self._replayed:
-            self._replayed.add((journey, chain))
+        if (journey, where) not in self._replayed:
+            self._replayed.add((journey, where))
             for need in self._graph.required_by(self._graph.journeys[journey]):
-                self.ensure(need, chain, needed_by)
+                self.ensure(need, where, needed_by)
             for token in self._graph.journeys[journey].establishes:
-                self._there.add((token, self._place(token, chain)))
+                self._there[self._place(token, where)].add(token)
 
 
 def _replayable(graph: CapabilityGraph, token: Token) -> tuple[JourneyId, ...]:
@@ -200,7 +280,8 @@ def make_forecast(jobs: Sequence[Job], workers: int) -> Forecast:
 def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
     """Return the longest path through the graph and its length, or the heaviest chain, as one worker runs it.
 
-    No order of the jobs takes less; the way does not pass along a chain, whose order may be another one.
+    No order of the jobs takes less; the way does not pass along a chain, whose order may be another one. To the queue
+    each state of a chain that is split is a chain.
     """
     by_index = {job.index: job for job in jobs}
     length: dict[int, float] = {}

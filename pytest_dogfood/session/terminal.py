@@ -168,6 +168,9 @@ class Terminal:
         graph = self._config.stash[PROJECT]().graph()
         ties = [one for one in chain.tokens if graph.scope_of(one) is Scope.CHAIN and not is_of_a_test(one)]
         ties = [one for one in ties if not graph.is_copyable(one)]
+        whole = next(one.chain for one in plan.journeys if one.state == chain.id)
+        is_split = any(one.chain == whole and one.state != chain.id for one in plan.journeys)
+        name = f"part of chain {whole} that begins with {chain.id}" if is_split else f"chain of {chain.id}"
         others = "the other was" if len(chain.idle) == 1 else f"{len(chain.idle)} others were"
         total = "" if len(chain.idle) == 1 else " in all"
         cure = "its tests depend on each other"
@@ -176,7 +179,7 @@ class Terminal:
             cure = f"{ways}'scope: machine' for {str(ties[0])!r}, if that is true, "
             cure += "lets its journeys run side by side"
         yield (
-            f"the chain of {chain.id} took {chain.seconds:.0f} s on one worker while {others} idle "
+            f"the {name} took {chain.seconds:.0f} s on one worker while {others} idle "
             f"for {sum(chain.idle):.0f} s{total}; {cure}"
         )
 

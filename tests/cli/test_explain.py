@@ -47,6 +47,32 @@ def test_a_journey_is_explained_by_what_it_needs_who_brings_it_and_where(shop: I
     ]
 
 
+def test_a_journey_of_a_split_chain_is_explained_by_its_state(inner: Make) -> None:
+    project = inner(
+        {
+            "shop.journey.yaml": """
+                capabilities:
+                  session: {copyable: true}
+                journeys:
+                  - {id: log-in, establishes: [session], steps: [run: 'true']}
+                  - {id: buy, requires: [session], establishes: [order], steps: [run: 'true']}
+                  - {id: pay, requires: [session, order], steps: [run: 'true']}
+                  - {id: look, requires: [session], steps: [run: 'true']}
+                """
+        }
+    )
+    first, second = (dogfood(project.path, "explain", name).stdout.splitlines() for name in ("log-in", "pay"))
+    assert first[2:5] == [
+        "  chain log-in: with 3 others, tied by session; it is split into 3 states",
+        "  state of log-in: it runs there first",
+        "  behind it 2 parts of the chain begin as copies: buy, look",
+    ]
+    assert second[5:7] == [
+        "  chain log-in: with 3 others, tied by order, session; it is split into 3 states",
+        "  state of buy, which begins as a copy behind log-in: it runs there after buy",
+    ]
+
+
 def test_a_shard_is_named_that_does_and_one_that_does_not_run_the_journey(shop: Inner) -> None:
     shown = [dogfood(shop.path, "explain", "buy", f"--shard={n}/2").stdout for n in (1, 2)]
     assert sorted("  does not run in shard" in text for text in shown) == [False, True]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from pytest_dogfood.drawing.formats import FORMATS, render
 from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Tier
-from tests.support.small_graphs import graphs, journey, picture_with_plan, shop_graph
+from pytest_dogfood.journey import Capability, Tier, Token
+from tests.support.small_graphs import HERE, graphs, journey, picture_with_plan, shop_graph
 
 GRAPHS = graphs(14)
 LAW = settings(deadline=None, max_examples=40)
@@ -45,6 +45,16 @@ def test_json_has_a_version_and_names_tiers_in_words(shop: CapabilityGraph) -> N
 def test_the_same_graph_gives_the_same_text(format_: str, graph: CapabilityGraph) -> None:
     again = CapabilityGraph(graph.journeys.values(), graph.capabilities.values(), graph.fixtures)
     assert render(picture_with_plan(graph), format_) == render(picture_with_plan(again), format_)
+
+
+def test_a_chain_that_is_split_is_shown_with_the_number_of_its_states() -> None:
+    journeys = [journey("log-in", establishes="in"), *(journey(f"j{n}", requires="in") for n in range(2))]
+    copyable = Capability(token=Token("in"), location=HERE, copyable=True)
+    split, whole = (CapabilityGraph(journeys, capabilities) for capabilities in ([copyable], []))
+    text = render(picture_with_plan(split), "text")
+    assert text.endswith("chains\n  A: log-in, 3 journeys in 3 states\n")
+    assert "3 journeys in 3 states" in render(picture_with_plan(split), "svg")
+    assert render(picture_with_plan(whole), "text").endswith("chains\n  A: log-in\n")
 
 
 def test_an_unknown_format_is_refused_with_the_nearest_name(shop: CapabilityGraph) -> None:

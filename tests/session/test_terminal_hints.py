@@ -57,7 +57,7 @@ SLOW_TESTS = """
 CLOCK = """
     import pytest
 
-    WHEN = {"up": (1, 2), "buy": (2, 7), "review": (7, 12)}
+    WHEN = {"log-in": (0, 1), "up": (1, 2), "buy": (2, 7), "review": (7, 12), "look": (1, 2)}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(item, call):
@@ -78,6 +78,25 @@ def test_a_chain_that_cost_a_run_much_of_its_time_is_told_at_the_end(inner: Make
     cost = f"the chain of {name} took 11 s on one worker while the other was idle for 11 s"
     cure = "'copyable: true' or 'scope: machine' for 'account', if that is true, lets its journeys run side by side"
     inner({**files, "conftest.py": CLOCK}).dogfood("-n2").stdout.fnmatch_lines([f"{cost}; {cure}"])
+
+
+SLOW_PART = """
+    capabilities: {in: {copyable: true}}
+    journeys:
+      - {id: log-in, establishes: [in], steps: ["true"]}
+      - {id: sign-up, requires: [in], establishes: [account], steps: ["true"]}
+      - {id: buy, requires: [account], steps: ["true"]}
+      - {id: review, requires: [account], steps: ["true"]}
+      - {id: look, requires: [in], steps: ["true"]}
+"""
+
+
+def test_of_a_chain_that_is_split_the_part_is_named_that_cost_much(inner: Make) -> None:
+    printed = inner({"a.journey.yaml": SLOW_PART, "conftest.py": CLOCK}).dogfood("-n2").stdout
+    cost = (
+        "the part of chain log-in that begins with sign-up took 11 s on one worker while the other was idle"
+    )
+    printed.fnmatch_lines([f"{cost} for * s; *'scope: machine' for 'account', *"])
 
 
 @pytest.mark.parametrize(

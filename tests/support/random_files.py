@@ -43,7 +43,10 @@ LIMIT = 60
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the log: `start`, `end`, `fail` or `violation` of a journey, `provision` of a token, and where."""
+    """One line of the log: `start`, `end`, `fail` or `violation` of a journey, `provision` of a token, and where.
+
+    With `found` it has in place of where the journeys that have begun in the state before.
+    """
 
     what: str
     who: str
@@ -58,6 +61,7 @@ class Seen:
     log: tuple[Event, ...]
     text: str
     status: int
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -94,8 +98,8 @@ class Project:
                 journey["steps"].insert(0, {"run": shell})
             self._write(path.name, content)
 
-    def run(self, *arguments: str) -> Seen:
-        """Run `pytest --dogfood` once."""
+    def run(self, *arguments: str, crash: str = "") -> Seen:
+        """Run `pytest --dogfood` once; the journey `crash` kills its worker."""
         self.runs += 1
         log = self.directory / f"log{self.runs}"
         report = self.directory / f"report{self.runs}.xml"
@@ -111,7 +115,7 @@ class Project:
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env={**inherited(), "DF_LOG": str(log)},
+            env={**inherited(), "DF_LOG": str(log), "DF_CRASH": crash},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -121,7 +125,7 @@ class Project:
         )
         lines = log.read_text().splitlines() if log.exists() else []
         events = tuple(Event(*line.split()) for line in lines)
-        return Seen(dict(_outcomes(report)), events, done.stdout, done.returncode)
+        return Seen(dict(_outcomes(report)), events, done.stdout, done.returncode, arguments)
 
     def complaints(self, seen: Seen, selected: list[JourneyId]) -> list[str]:
         """Return everything in the log of a run that the guarantee forbids."""
@@ -137,15 +141,19 @@ class Project:
         return [*missing, *self._starts_without_tokens(seen.log)]
 
     def _starts_without_tokens(self, log: Iterable[Event]) -> Iterator[str]:
+        """Yield the journeys that began without a token in their state; those that copies may have are left out."""
         holds: set[tuple[Token, str]] = set()
         for event in log:
+            if event.what == "found":
+                continue
             if event.what == "provision":
                 holds.add((Token(event.who), event.where))
                 continue
             journey = self._by_id[event.who]
             if event.what == "start":
                 for token in journey.requires:
-                    if (token, self._place(token, event.where)) not in holds:
+                    copied = self.scene.capability(token).copyable
+                    if not copied and (token, self._place(token, event.where)) not in holds:
                         yield f"{event.who} starts in {event.where}, where nobody brought {token} about"
             elif event.what == "end":
                 holds -= {(token, self._place(token, event.where)) for token in journey.invalidates}
@@ -202,7 +210,13 @@ class Project:
         return f'"$DOGFOOD_{"SHARED" if self.scene.is_shared(token) else "STATE"}/{token}"'
 
     def _shell(self, journey: Journey) -> str:
-        lines = ['say() { printf "%s\\n" "$*" >> "$DF_LOG"; }', f'say start {journey.id} "$DOGFOOD_STATE"']
+        lines = [
+            'say() { printf "%s\\n" "$*" >> "$DF_LOG"; }',
+            f'say start {journey.id} "$DOGFOOD_STATE"',
+            f'say found {journey.id} "$(cat "$DOGFOOD_STATE/began" 2>/dev/null)".',
+            f'printf {journey.id}- >> "$DOGFOOD_STATE/began"',
+            f'[ "$DF_CRASH" = {journey.id} ] && kill -9 $PPID',
+        ]
         lines += [
             f"test -e {self._file(one)} || say violation {journey.id} {one}" for one in journey.requires
         ]
@@ -243,6 +257,7 @@ class Project:
     def _written_capability(self, capability: Capability) -> dict[str, object]:
         file = self._file(capability.token)
         written: dict[str, object] = {"scope": str(capability.scope), "requires": list(capability.requires)}
+        written |= {"copyable": True} if capability.copyable else {}
         if capability.probe:
             written["probe"] = f"test -e {file}"
         if capability.provision:
