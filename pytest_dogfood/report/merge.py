@@ -352,6 +352,7 @@ def _graph_of_all(graphs: Iterable[GraphRecord]) -> GraphRecord | None:
         fixtures={token: name for graph in several for token, name in graph.fixtures.items()},
         digests={name: digest for graph in several for name, digest in graph.digests.items()},
         after={name: before for graph in several for name, before in graph.after.items()},
+        states={name: state for graph in several for name, state in graph.states.items()},
     )
 
 

@@ -140,6 +140,7 @@ class _Overview:
             nodeid=journey.nodeid if journey else name,
             place=str(journey.location) if journey else "",
             chain=self._index.graph.chains[name] if journey else "",
+            state=self._index.state_of(name) if journey else "",
             tier=str(journey.tier) if journey else "",
             outcome=result.outcome if result else None,
             title=shown(journey.rationale or journey.feature) if journey else "",
@@ -168,18 +169,18 @@ class _Overview:
         return round(spent if result is None else result.own_seconds(spent), 3)
 
     def _best(self) -> float | None:
-        """Return the longest of: the longest way through the graph, the heaviest chain, all work over the workers."""
+        """Return the longest of: the longest way through the graph, the heaviest state, all work over the workers."""
         if not self._index.after:
             return None
         length: dict[JourneyId, float] = {}
-        chains: dict[str, float] = defaultdict(float)
+        states: dict[str, float] = defaultdict(float)
         total = 0.0
         for name, before in self._index.after.items():
             spent = self._index.seconds_of(name)
             length[name] = spent + max((length.get(one, 0.0) for one in before), default=0.0)
-            chains[self._index.graph.chains[name]] += spent
+            states[self._index.state_of(name)] += spent
             total += spent
-        return round(max(*length.values(), *chains.values(), total / max(self._index.run.workers, 1)), 3)
+        return round(max(*length.values(), *states.values(), total / max(self._index.run.workers, 1)), 3)
 
     def _changes(self, journeys: Iterable[JourneyView]) -> Iterator[Change]:
         if self._index.reference is None:

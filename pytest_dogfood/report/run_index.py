@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.journey import JourneyId, StateId, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Proof
 from pytest_dogfood.report.run_view import NOTHING, ActivityView, OutputText, StepView, shown, text_of
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
@@ -43,6 +43,7 @@ class RunIndex:
         record = recorded.graph
         self.graph = record.graph if record is not None else CapabilityGraph(())
         self.after = record.after if record is not None else {}
+        self._states = record.states if record is not None else {}
         self.digests = record.digests if record is not None else {}
         self.tests = tuple(one for one in recorded.activities if one.kind in {Kind.TEST, Kind.COLLECTION})
         self.activities = recorded.activities
@@ -82,6 +83,10 @@ class RunIndex:
     @cached_property
     def known(self) -> frozenset[str]:
         return frozenset(self.planned)
+
+    def state_of(self, name: JourneyId) -> StateId:
+        """Return the state of its chain in which a journey of the graph ran; a record may not tell it."""
+        return self._states.get(name) or StateId(self.graph.chains[name])
 
     def changed(self, name: JourneyId) -> bool | None:
         """Return whether a journey says something else than in the reference; None if that is not known."""

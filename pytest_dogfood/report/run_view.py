@@ -137,7 +137,7 @@ class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `tries` are what was done of it, the last one counts; `done_for_it` is what was provisioned, asked, replayed,
     cleaned up and released. `because` is the id of the root cause of what kept it from being judged, or from running.
     `seconds` is without what was done for it beforehand. `changed` compares its text with the reference; None if there
-    is none. `digest` changes with what it says is to be done.
+    is none. `digest` changes with what it says is to be done. `state` is the part of its chain in which it ran.
     """
 
     id: JourneyId
@@ -146,6 +146,7 @@ class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     chain: str
     tier: str
     outcome: Outcome | None
+    state: str = ""
     title: str = ""
     python: bool = False
     lane: str = ""

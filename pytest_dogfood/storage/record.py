@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, JourneyId, Step, Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, StateId, Step, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.files import SharedLog, read_as
@@ -167,7 +167,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 class GraphRecord(Struct, frozen=True, kw_only=True, dict=True):
     """The graph of a run: its journeys and their prerequisites, without steps, and the planned order.
 
-    `digests` change when the steps of a journey change. `after` has, for each journey of the run, those before it.
+    `digests` change when the steps of a journey change. `after` has, for each journey of the run, those before it, and
+    `states` the state of its chain in which it runs: that is decided from the whole project, which is not kept.
     """
 
     journeys: tuple[Journey, ...]
@@ -175,6 +176,7 @@ class GraphRecord(Struct, frozen=True, kw_only=True, dict=True):
     fixtures: Mapping[Token, str]
     digests: Mapping[JourneyId, str]
     after: Mapping[JourneyId, tuple[JourneyId, ...]]
+    states: Mapping[JourneyId, StateId] = field(default_factory=dict)
     version: int = VERSION
 
     @cached_property
@@ -206,6 +208,7 @@ def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
         fixtures=graph.fixtures,
         digests={one.id: digest_of(one) for one in journeys},
         after=after,
+        states={planned.id: planned.state for planned in plan.journeys},
     )
 
 

@@ -194,6 +194,7 @@ def test_the_best_possible_is_the_longest_way_the_heaviest_chain_or_all_work_ove
     assert viewed(chain, took, workers=4).best == 6.0
     assert viewed(chain, took, workers=4, capabilities=machine).best == 4.0
     assert viewed([journey(name) for name in "abc"], took, workers=2).best == 3.0
+    assert viewed(chain, took, workers=4, states={"a": "a", "b": "b", "c": "c"}).best == 4.0
     assert viewed([], []).best is None
 
 

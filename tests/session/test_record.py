@@ -172,6 +172,7 @@ def test_the_graph_can_be_drawn_from_it(whole: tuple[Live, RecordedRun]) -> None
     graph = recorded.graph.graph
     assert graph.required_by(graph.journeys[JourneyId("use")]) == ("built", "up", "mark-set")
     assert set(recorded.graph.after) == set(recorded.results)
+    assert recorded.graph.states.keys() == recorded.graph.after.keys()
     assert len(recorded.graph.digests[JourneyId("use")]) == 12
 
 

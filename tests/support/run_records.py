@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, JourneyId
+from pytest_dogfood.journey import Capability, Journey, JourneyId, StateId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome
 from pytest_dogfood.report.overview import view_of
 from pytest_dogfood.report.run_view import RunView
@@ -81,6 +81,7 @@ def recorded(
     *,
     capabilities: Iterable[Capability] = (),
     digests: Mapping[str, str] | None = None,
+    states: Mapping[str, str] | None = None,
     texts: Mapping[str, str] | None = None,
     directory: Path = Path("/nowhere"),
     **frame: Any,
@@ -103,6 +104,7 @@ def recorded(
             fixtures={},
             digests={JourneyId(name): digest for name, digest in (digests or {}).items()},
             after={one.id: tuple(graph.prerequisites[one.id]) for one in several},
+            states={JourneyId(name): StateId(state) for name, state in (states or {}).items()},
         ),
         activities=activities,
         results={one.id: one for one in results},
