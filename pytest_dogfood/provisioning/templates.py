@@ -160,16 +160,18 @@ class StateTemplates:
 
     def begin(self, planned: PlannedJourney, state: ChainState, request: Request) -> None:
         """Make the state of an item if it is a new one: as a copy of its template, if there is one."""
+        self._copied = {}  # those of an item that got no further than this
         if state.name in self._begun or not self._tree.is_split(planned.state):
             return
         self._begun.add(state.name)
-        self._copied = {}
         fork = self._tree.forks.get(planned.state)
         if fork is None:
             self._empty.add(state.name)
             return
         template = self._template(fork, request)
-        if template.place and self._copy(fork.state, template.place, state, request):
+        copied = self._copy(fork.state, template.place, state, request) if template.place else None
+        if copied is not None:
+            self._copied = copied
             return
         self._empty.add(state.name)
         if template.place:  # what prevents one copy would prevent the others
@@ -209,7 +211,7 @@ class StateTemplates:
             if token in request.proofs and record is not None and record.since != copied.since:
                 problem = f"{token!r} was present there, but not in the copy [copy-not-as-good]"
                 request.copies.append(
-                    StateCopy(state=self._original_of(state), problem=problem, lost=seconds)
+                    StateCopy(state=self._tree.forks[state.id].state, problem=problem, lost=seconds)
                 )
         self._copied = {}
 
@@ -234,7 +236,7 @@ class StateTemplates:
             if not wanted or self._workspace.settings.provision is Provision.NEVER:
                 return Template(fork=fork.number, place=place, ready=True)
             made = self._own_directory(fork)
-            if not (place and self._copy(fork.state, place, made, request)):
+            if not place or self._copy(fork.state, place, made, request) is None:
                 private_directory(made.path)
                 self._empty.add(made.name)
                 self.restore(wanted, made, request)
@@ -270,11 +272,10 @@ class StateTemplates:
         request.leaked += asked.leaked
         request.kept += asked.kept
 
-    def _original_of(self, state: ChainState) -> StateId:
-        return self._tree.forks[state.id].state
-
-    def _copy(self, original: StateId, place: str, state: ChainState, request: Request) -> bool:
-        """Copy a state and the records of its copyable tokens; return whether that was possible, and note it."""
+    def _copy(
+        self, original: StateId, place: str, state: ChainState, request: Request
+    ) -> dict[Token, TokenRecord] | None:
+        """Copy a state, and note it; return the records of its copyable tokens, or None if it cannot be copied."""
         source, workspace = self._workspace.state_at(place), self._workspace
         began = time.monotonic()
         with workspace.activity(Kind.COPY, state.id, place=state.name) as note:
@@ -290,14 +291,13 @@ class StateTemplates:
                 note.outcome, note.text = Outcome.SKIPPED, f"{error.path}: {error.reason}"
                 seconds = time.monotonic() - began
                 request.copies.append(StateCopy(state=original, problem=note.text, seconds=seconds))
-                return False
+                return None
         request.copies.append(
             StateCopy(state=original, files=copied.files, bytes=copied.bytes, seconds=copied.seconds)
         )
-        self._copied = self._take_over(source, state, request)
         if (made := self._log.restored(source.name)) is not None:
             self._log.append(RestoredState(place=state.name, made=made))
-        return True
+        return self._take_over(source, state, request)
 
     def _take_over(self, source: ChainState, state: ChainState, request: Request) -> dict[Token, TokenRecord]:
         """Record in a copy the copyable tokens of its original, and which could not be provisioned there."""
@@ -341,7 +341,7 @@ class StateTemplates:
             self._log.append(Template(fork=fork.number, place=state.name))
             return
         copy, request = self._own_directory(fork), Request(journey=JourneyId(""), state=state)
-        if self._copy(fork.state, state.name, copy, request):
+        if self._copy(fork.state, state.name, copy, request) is not None:
             self._log.append(Template(fork=fork.number, place=copy.name))
         else:
             problem = request.copies[-1].problem

@@ -187,6 +187,24 @@ def test_a_copy_is_made_before_the_state_itself_goes_on(project: Project, scene:
         assert project.found(name) == ["login"]
 
 
+def test_what_is_lost_in_a_state_behind_its_copies_says_nothing_of_these(
+    project: Project, scene: Scene
+) -> None:
+    project.token("in")
+    project.token("spoilt", "copyable: true, probe: test -f spoilt")
+    project.journey("login", makes="in fixed")
+    spoil = {"run": "touch $DOGFOOD_STATE/spoilt", "more": "invalidates: [fixed]"}
+    project.journey("spoils", needs="in fixed", makes="spoilt", **spoil)
+    project.journey("late", needs="in fixed spoilt")
+    project.journey("apart-1", needs="spoilt")
+    project.journey("apart-2", needs="spoilt")
+    project.write()
+    run = scene.run("-n0")
+    assert run.closing_line.startswith("dogfood: 5 journeys = 5 passed;"), run.text
+    assert project.found("late") == ["login spoils login"]
+    assert "not copied" not in run.text
+
+
 @WORKERS
 def test_a_logout_ends_the_session_of_its_own_copy_only(project: Project, scene: Scene, workers: str) -> None:
     project.token("in", "copyable: true, probe: test -f session")
