@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +111,19 @@ FILE_ENDINGS = (".yaml", ".yml", ".json", ".sh")
 """Endings of files that can be journey files, if you name them."""
 
 
+class _OwnModules:
+    """Finds the modules of this package, so that pytest does not load them itself.
+
+    It would, to rewrite their assertions, of which there are none, and its way of loading takes twice as long.
+    """
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, path, target) if name.startswith("pytest_dogfood.") else None
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     # Also without --dogfood: a conftest file may still contain such hooks.
     from pytest_dogfood import hookspecs
@@ -164,6 +180,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Consistency(config), "dogfood-consistency")
     _refuse_what_only_a_check_does(config)
     if is_on(config, config.option):
+        finder = _OwnModules()
+        sys.meta_path.insert(0, finder)
+        config.add_cleanup(partial(sys.meta_path.remove, finder))
         _declare_markers(config)
         from pytest_dogfood.registration import register_plugins
 

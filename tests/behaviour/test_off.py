@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -257,3 +259,35 @@ def test_the_plugin_can_be_left_out(inner: Make) -> None:
 def test_it_is_loaded_under_the_name_dogfood(inner: Make) -> None:
     result = inner({"test_it.py": "def test(): pass"}).typed("--trace-config")
     result.stdout.fnmatch_lines(["*pytest-dogfood-*", "*dogfood *pytest_dogfood*plugin.py"])
+
+
+LOADED = """
+    import sys
+
+    def test_loaders():
+        ours = {name: one.__loader__ for name, one in sys.modules.items() if name.startswith("pytest_dogfood.session.")}
+        assert {type(loader).__name__ for loader in ours.values()} == {"SourceFileLoader"}
+"""
+
+TWICE = """
+    import sys
+    import pytest
+
+    before = [*sys.meta_path]
+    status = pytest.main(["--dogfood", "-q"])
+    left = [one for one in sys.meta_path if one not in before]
+    sys.exit(f"{status} {left}" if status or left else 0)
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_pytest_rewrites_no_module_that_a_run_needs(inner: Make, workers: str) -> None:
+    inner({"test_a.py": LOADED}).dogfood(workers).assert_outcomes(passed=1)
+
+
+def test_after_a_run_python_finds_modules_as_before(inner: Make) -> None:
+    scene = inner({"test_a.py": "def test_a(): pass", "twice.py": TWICE})
+    done = subprocess.run(
+        [sys.executable, "twice.py"], cwd=scene.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
