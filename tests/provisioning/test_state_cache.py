@@ -174,6 +174,26 @@ def test_a_selected_journey_is_never_replaced(project: Scene) -> None:
     assert made(project) == 4
 
 
+SCRIPT = """#!/usr/bin/env bash
+# dogfood: establishes: [in]
+echo login >>"$DOGFOOD_ROOT/made"
+touch "$DOGFOOD_STATE/session"
+"""
+
+
+def test_the_text_of_a_script_counts(project: Scene) -> None:
+    write(project, REPLAYED[: REPLAYED.index("  - id: login")] + REPLAYED[REPLAYED.index("  - id: pay") :])
+    script = project.path / "login.journey.sh"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    passed(project.run("-k", "pay"))
+    run = passed(project.run("-k", "pay"))
+    assert "restored: the state with 'in'" in run.text
+    script.write_text(SCRIPT + "touch more\n")
+    passed(project.run("-k", "pay"))
+    assert made(project) == 2
+
+
 def test_what_its_probe_refuses_is_provisioned_and_replaced_in_the_cache(project: Scene) -> None:
     project.write("now", "1\n")
     write_over(project.path, "probe: test -f built", 'probe: cmp now "$DOGFOOD_ROOT/now"')
