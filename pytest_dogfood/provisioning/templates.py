@@ -169,6 +169,8 @@ class StateTemplates:
             self._empty.add(state.name)
             return
         template = self._template(fork, request)
+        if template.problem:
+            request.copies.append(StateCopy(state=fork.state, problem=template.problem))
         copied = self._copy(fork.state, template.place, state, request) if template.place else None
         if copied is not None:
             self._copied = copied
@@ -177,8 +179,6 @@ class StateTemplates:
         if template.place:  # what prevents one copy would prevent the others
             problem = request.copies[-1].problem
             self._log.append(Template(fork=fork.number, place="", ready=True, problem=problem))
-        elif template.problem:
-            request.copies.append(StateCopy(state=fork.state, problem=template.problem))
 
     def restore(self, tokens: Sequence[Token], state: ChainState, request: Request) -> None:
         """Take what provisions tokens in a state from the cache, if the state is empty and the cache has that.
@@ -227,14 +227,14 @@ class StateTemplates:
 
     def _make_ready(self, fork: Fork, known: Template | None, request: Request) -> Template:
         """Provision in a template what several parts need; make it first if no journey has left one."""
-        wanted = self._needs.shared_by_parts(fork)
+        wanted, problem = self._needs.shared_by_parts(fork), "" if known is None else known.problem
         if known is not None and known.place:
             place = known.place
         else:
             above = self._tree.forks.get(fork.state)
             place = "" if above is None else self._template(above, request).place
             if not wanted or self._workspace.settings.provision is Provision.NEVER:
-                return Template(fork=fork.number, place=place, ready=True)
+                return Template(fork=fork.number, place=place, ready=True, problem=problem)
             made = self._own_directory(fork)
             if not place or self._copy(fork.state, place, made, request) is None:
                 private_directory(made.path)
@@ -245,7 +245,7 @@ class StateTemplates:
         self._provision(wanted, state, request)
         if self._restorer is not None:
             self._restorer.store(state, request)
-        return Template(fork=fork.number, place=place, ready=True)
+        return Template(fork=fork.number, place=place, ready=True, problem=problem)
 
     def _own_directory(self, fork: Fork) -> ChainState:
         width = self._workspace.width_of_names(self._tree)

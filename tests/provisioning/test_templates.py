@@ -248,6 +248,19 @@ def test_what_cannot_be_copied_is_provisioned_anew_and_the_summary_says_what_tha
     assert "provisioned anew for 2 items" in run.text
 
 
+def test_a_state_that_goes_on_and_cannot_be_copied_is_named(project: Project, scene: Scene) -> None:
+    project.token("in")
+    project.journey("login", makes="in fixed", run='mkfifo "$DOGFOOD_STATE/pipe"')
+    project.journey("goes-on", needs="in fixed")
+    project.journey("apart-1", needs="in")
+    project.journey("apart-2", needs="in")
+    project.write()
+    run = scene.run("-n0")
+    assert run.closing_line.startswith("dogfood: 4 journeys = 4 passed;")
+    assert project.ran("login") == 3
+    assert "not copied: the state of login: pipe: it is a FIFO" in run.text
+
+
 def test_a_copy_that_is_not_as_good_is_provisioned_anew_and_named(project: Project, scene: Scene) -> None:
     project.token("in", 'copyable: true, probe: \'test "$(cat inode)" = "$(stat -c %i .)"\'')
     project.journey("login", makes="in", run='stat -c %i "$DOGFOOD_STATE" >"$DOGFOOD_STATE/inode"')
