@@ -72,4 +72,4 @@ def test_workers_that_need_two_tokens_of_one_journey_do_not_wait_for_each_other(
     selected = [journey.id for journey in users]
     seen = project.run("-n2", "-pno:randomly", "-k", "first or second")
     check(project, seen, selected)
-    assert [event.what for event in seen.log if event.who == "producer"] == ["start", "end"]
+    assert [event.what for event in seen.log if event.who == "producer"] == ["start", "found", "end"]
