@@ -19,7 +19,7 @@ from tests.benchmarks.checking import check
 from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import TOOLS, available
 from tests.benchmarks.copies import copies
-from tests.benchmarks.fanouts import fan_outs
+from tests.benchmarks.fanouts import fan_outs, long_jobs
 from tests.benchmarks.graphs import GRAPHS, SHARING_A_STATE, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
 from tests.benchmarks.pages import pages
@@ -61,6 +61,8 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     for name in SHARING_A_STATE:
         for count in workers:
             found[f"copied: {name}, N={count}"] = partial(fan_outs, name, count, rounds)
+    for count in workers:
+        found[f"jobs of 1 s, N={count}"] = partial(long_jobs, count, rounds)
     found["plain tests"] = lambda: [
         overheads.plain_tests(3 * rounds)
     ]  # a tenth of a second in three, and noisy

@@ -6,6 +6,7 @@ The best possible is a list schedule of the graph, or of the states where jobs a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from pytest_dogfood.diagnostics import Location
@@ -50,6 +51,25 @@ def fan_outs(name: str, workers: int, rounds: int) -> Iterable[Row]:
             )
     if name in TARGETS:
         yield Row(what=f"{name}, N={workers} ÷ the forecast", ours=seen["whole"] / expected, target=1.05)
+
+
+def long_jobs(workers: int, rounds: int) -> Iterable[Row]:
+    """Measure a fan-out from a machine-wide token whose jobs take about a second each."""
+    graph = tuple(replace(job, seconds=8 * job.seconds) for job in SHARING_A_STATE["fan-out 1→40"]())
+    variants = {
+        who: partial(run, graph, workers)
+        for who, run in contenders.available().items()
+        if who != "co-location"
+    }
+    seen = medians(taking_turns(variants, rounds))
+    best = ideal(graph, workers)
+    yield Row(
+        what=f"fan-out 1→40, jobs of 1 s, N={workers} ÷ ideal list schedule",
+        ours=seen.pop("journeys") / best,
+        target=1.01,
+        peers={who: seconds / best for who, seconds in seen.items()},
+        note=f"{best:.2f} s ideal",
+    )
 
 
 def forecast(graph: Graph, workers: int) -> float:
