@@ -71,10 +71,11 @@ def test_two_replays_of_what_takes_a_lock_wait_for_each_other_once(live: Live) -
 def test_a_lock_of_any_name_leaves_its_file_where_locks_are(scene: Scene) -> None:
     long = "x" * 300
     scene.write(
-        "a.journey.yaml", f"""journeys: [{{id: a, lock: ["../../evil", {long}], steps: [run: 'true']}}]"""
+        "a.journey.yaml",
+        f"""journeys: [{{id: a, lock: ["../../a-lock-astray", {long}], steps: [run: 'true']}}]""",
     )
     assert scene.run().status == 0
-    assert list(scene.path.parent.rglob("*evil*")) == []
+    assert list(scene.path.parent.rglob("*a-lock-astray*")) == []
 
 
 THREADS = """
