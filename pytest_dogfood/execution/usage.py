@@ -27,7 +27,7 @@ def find_users(directory: Path, marker: str) -> Iterator[tuple[str, str]]:
         if used is not None:
             # The rest of its command line may contain a secret.
             words = watcher.command_of(process.pid) or ["a process"]
-            yield used[len(real) + 1 :], f"{os.path.basename(words[0])} ({process.pid})"  # noqa: PTH119
+            yield used[len(real) + 1 :], f"{os.path.basename(words[0])} ({process.pid})"  # noqa: PTH119 - a word
 
 
 def _used_by(pid: int) -> Iterator[str]:

@@ -258,7 +258,7 @@ class StateTemplates:
         return ChainState(id=fork.state, chain=self._tree.chain_of[fork.state], path=path)
 
     def _provision(self, tokens: Iterable[Token], state: ChainState, request: Request) -> None:
-        """Provision tokens in a template; what cannot be had is left to the parts, which report it."""
+        """Provision tokens in a template. A part that needs one that failed reports the error itself."""
         asked = Request(journey=request.journey, state=state)
         for token in tokens:
             if self._presence.record_of(token, state) is None:

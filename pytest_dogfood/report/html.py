@@ -161,7 +161,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    # All that a template asks for is an attribute, and this is asked hundreds of thousands of times.
+    # All that a template asks for is an attribute, and this is asked hundreds of thousands of times. Jinja's own method
+    # tries items as well; its type does not allow a plain function in its place.
     environment.getattr = getattr  # type: ignore[assignment, method-assign]
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     environment.globals |= {

@@ -217,7 +217,7 @@ def _replace_in_file(paths: PathReplacement, search: FileSearch, name: str, fold
         content = paths.replaced_in(reading.read())
     # Written in place: a file may have several names.
     file = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_TRUNC, dir_fd=folder)
-    with open(file, "wb") as writing:  # noqa: PTH123 - likewise
+    with open(file, "wb") as writing:  # noqa: PTH123 - the descriptor carries the flags
         writing.write(content)
         writing.flush()
         os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
