@@ -1,0 +1,242 @@
+"""What the machines of a fleet read and write in common, as a protocol: which machine has what.
+
+The machines know the graph; a board knows machines, units, ends and tokens. A *unit* is what is taken whole: a state of
+a chain, a journey without a chain, or a file of plain tests. Every change to a run increases its counter `news`, one
+change after the other, so a machine that has read up to `news` 41 has missed nothing before that.
+
+Only the holder counts: a board refuses a change by a machine that is not `here`, and an end of an attempt at a unit
+that the machine no longer holds. Everything may be sent twice, because an answer may be lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import Token
+
+MOST_OFFERED = 64
+"""Units that a machine offers to take in one turn, the first of its own order."""
+
+MOST_LOSSES = 5
+"""A unit that was lost this often with its machine is given up: its items are reported as crashed."""
+
+MOST_LOST_IN = 2
+"""An item that was running in this many lost attempts is reported as crashed."""
+
+
+class BoardUnreachableError(HarnessError):
+    """The board could not be reached; nothing is known about whether the last change was made."""
+
+
+class MachineLostError(HarnessError):
+    """The machine is no longer part of the run: others have declared it lost."""
+
+
+class RunGoneError(HarnessError):
+    """The run is not on the board any more."""
+
+
+class MachineState(StrEnum):
+    HERE = "here"
+    LEFT = "left"
+    LOST = "lost"
+
+
+class Machine(Struct, frozen=True, kw_only=True):
+    """A machine of the run. `beats` counts the signs of life that it has given; no clock is compared."""
+
+    name: str
+    host: str = ""
+    workers: int = 1
+    beats: int = 0
+    state: MachineState = MachineState.HERE
+
+
+class Unit(Struct, frozen=True, kw_only=True):
+    """A unit of the run: the machine that holds it (empty: it is free), and which attempt at it this is, from 1.
+
+    `current` is the node id of the item that runs or comes next in the attempt. `lost_in` names the items that were
+    current when a machine was lost, once for each loss; `losses` counts these.
+    """
+
+    name: str
+    machine: str = ""
+    attempt: int = 0
+    current: str = ""
+    lost_in: tuple[str, ...] = ()
+    losses: int = 0
+    done: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        return not self.machine and not self.done
+
+    def is_given_up(self, nodeid: str) -> bool:
+        """Return whether an item is not to be run again, because it took machines down, or its unit did."""
+        return self.losses >= MOST_LOSSES or self.lost_in.count(nodeid) >= MOST_LOST_IN
+
+
+class End(Struct, frozen=True, kw_only=True):
+    """The end of an item, by its node id, in an attempt at its unit.
+
+    `result` is what the other machines need to know, as bytes that the board does not read. `next` is the node id of
+    the unit's next item; if it is empty, the unit is done. The board sets `machine` and `news`.
+    """
+
+    nodeid: str
+    unit: str
+    attempt: int
+    outcome: str
+    result: bytes = b""
+    next: str = ""
+    machine: str = ""
+    news: int = 0
+
+
+class Offer(Struct, frozen=True):
+    """A unit that a machine is ready to take, and the item that it would run first."""
+
+    unit: str
+    first: str
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """What a machine has to say and to ask at once.
+
+    It takes units of `offers`, in this order, until it holds `idle` units beside those that it `knows` to hold. It
+    gives `back` units that it holds and does not go on with. It has read the news up to `seen`, and asks which units
+    set `aside` are free.
+    """
+
+    ends: tuple[End, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    idle: int = 0
+    knows: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+    seen: int = 0
+    aside: tuple[str, ...] = ()
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """The answer to a turn: all units that the machine holds, the news after `seen`, those of `aside` that are free.
+
+    `ends` are those of all machines, the own ones included. `refused` are the node ids of ends that were not
+    counted, because another attempt holds the unit. `stopped` says why the run gives out nothing more.
+    """
+
+    news: int
+    mine: tuple[Unit, ...] = ()
+    ends: tuple[End, ...] = ()
+    free: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    stopped: str = ""
+    closed: bool = False
+
+
+class Joined(Struct, frozen=True, kw_only=True):
+    """The answer to joining: all units, all ends and all machines so far.
+
+    If `agreement` is not empty, another one was made before, and the machine has not joined; neither has it if the
+    run is `closed` (in words, when). `finished` says that every unit was done before the machine came.
+    """
+
+    agreement: bytes = b""
+    news: int = 0
+    units: tuple[Unit, ...] = ()
+    ends: tuple[End, ...] = ()
+    machines: tuple[Machine, ...] = ()
+    stopped: str = ""
+    closed: str = ""
+    finished: str = ""
+
+
+class TokenState(StrEnum):
+    """How far a token of the fleet is: `coming` while one holder provisions it, `releasing` at the end of the run."""
+
+    ABSENT = "absent"
+    COMING = "coming"
+    HELD = "held"
+    RELEASING = "releasing"
+    FAILED = "failed"
+
+
+class FleetToken(Struct, frozen=True, kw_only=True):
+    """A token that is true for every machine, with the worker that holds it alone (`MACHINE/WORKER`; empty: none).
+
+    `by` names what made it; with `ours` the fleet has to release it, even if it is absent or half-made. `tried_on`
+    names the machines on which its provider failed, with `message` in the end, `lost_on` those that were lost, or lost
+    a worker, while they provided it. `used_by` are the machines where something needs it.
+    """
+
+    token: Token
+    state: TokenState = TokenState.ABSENT
+    holder: str = ""
+    by: str = ""
+    ours: bool = False
+    values: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
+    tried_on: tuple[str, ...] = ()
+    lost_on: tuple[str, ...] = ()
+    used_by: tuple[str, ...] = ()
+
+
+class Board(Protocol):
+    """The board of one run, as one machine sees it.
+
+    Every method raises BoardUnreachableError where the board cannot be reached, RunGoneError where the run is missing,
+    and, but for reading, MachineLostError where this machine is not `here`.
+    """
+
+    def join(self, machine: Machine, agreement: bytes, units: Sequence[str]) -> Joined:
+        """Make the run if it is new, and let the machine take part in it, unless the agreement differs."""
+
+    def turn(self, turn: Turn) -> Answer:
+        """Report ends, take and give back units, and read the news, in one transaction."""
+
+    def news(self, seen: int, aside: Sequence[str] = ()) -> Answer:
+        """Read the news without changing anything."""
+
+    def record(self, nodeid: str, record: bytes) -> None:
+        """Add the record of an item whose end was counted."""
+
+    def stop(self, why: str) -> None:
+        """Let the run give out nothing more; the first reason stays."""
+
+    def beat(self) -> tuple[Machine, ...]:
+        """Give a sign of life; return all machines."""
+
+    def declare_lost(self, machine: str, beats: int) -> bool:
+        """Declare another machine lost if its counter is still `beats`: its units and holds are free, its uses end."""
+
+    def leave(self) -> tuple[FleetToken, ...] | None:
+        """Leave the run and return None; what the machine held is free.
+
+        If no other machine is here, and the fleet has tokens to release, the machine stays; these are `releasing`, and
+        returned. Release them, then leave again.
+        """
+
+    def token(self, token: Token) -> FleetToken:
+        """Read a token."""
+
+    def hold(self, token: Token, worker: str) -> FleetToken:
+        """Hold a token alone, unless another worker does; return it as it is then."""
+
+    def settle(self, token: FleetToken) -> FleetToken:
+        """Write a token whose `holder` is a worker of this machine, and end the hold; `used_by` does not change."""
+
+    def use(self, token: Token) -> FleetToken:
+        """Note that this machine needs a token, before its probe is first asked here; return it as it is then."""
+
+    def end_use(self, token: Token) -> None:
+        """Note that nothing on this machine needs a token any more."""
+
+    def forget(self, token: Token) -> None:
+        """Note that a token may be lost for all, as by a journey that invalidates it."""
+
+    def end_holds(self, worker: str) -> None:
+        """Free what a worker of this machine held when it died; a token that was `coming` was lost on this machine."""
