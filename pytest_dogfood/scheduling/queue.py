@@ -37,7 +37,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     `after` holds the jobs that must be finished first; jobs of one `chain` run on one worker; `weight` is in
     estimated seconds; `locks` are held while it runs. A `plain` job is an ordinary test that may travel in a batch;
-    those with the same non-empty `batch` always do.
+    those with the same non-empty `batch` always do. `unit` names what one machine of a fleet takes whole.
     """
 
     index: int
@@ -46,6 +46,7 @@ class Job(Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     plain: bool = False
     batch: str = ""
+    unit: str = ""
     locks: tuple[Share, ...] = ()
 
 
