@@ -61,7 +61,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     """A unit of the run: the machine that holds it (empty: it is free), and which attempt at it this is, from 1.
 
     `current` is the node id of the item that runs or comes next in the attempt. `lost_in` names the items that were
-    current when a machine was lost, once for each loss; `losses` counts these.
+    current when a machine was lost, once for each loss, and `lost_on` these machines; `losses` counts them.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     attempt: int = 0
     current: str = ""
     lost_in: tuple[str, ...] = ()
+    lost_on: tuple[str, ...] = ()
     losses: int = 0
     done: bool = False
 

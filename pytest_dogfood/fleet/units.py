@@ -1,0 +1,63 @@
+"""What the machines of a fleet take whole: a state of a chain, a journey without a chain, a file of plain tests.
+
+With --dist loadscope a scope takes the place of a file. What such a group ties to a chain is one unit with it. A unit
+is named after the smallest node id in it, so that it has the same name everywhere, whatever the order of the items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from pytest_dogfood.scheduling.queue import Job, in_chain_order
+from pytest_dogfood.scheduling.shards import file_of
+from pytest_dogfood.walks import in_order
+
+
+def with_units(ids: Sequence[str], jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs with their units; `ids` are the node ids in the order of the collection.
+
+    Plain tests of a unit are one batch. Raises ValueError if two items have one node id.
+    """
+    if len(set(ids)) != len(ids):
+        raise ValueError("two items have one node id")
+    groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    for job in jobs:
+        nodeid = ids[job.index]
+        if job.chain is not None:
+            groups["chain", job.chain].append(job)
+        elif job.plain:
+            groups["batch", job.batch or file_of(nodeid)].append(job)
+        else:
+            groups["item", nodeid].append(job)
+    found: list[Job] = []
+    for (kind, _), members in groups.items():
+        unit = min(ids[job.index] for job in members)
+        batch = unit if kind == "batch" else ""
+        found += [replace(job, unit=unit, batch=batch) for job in members]
+    return sorted(found, key=lambda job: job.index)
+
+
+def units_of(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Return the names of all units, sorted."""
+    return tuple(sorted({job.unit for job in jobs}))
+
+
+def order_of_chains(ids: Sequence[str], jobs: Sequence[Job]) -> str:
+    """Return twelve hexadecimal digits for the order in which the items of each chain run.
+
+    Machines that differ here must not share a run: a chain that one of them begins in its order may wait for a chain
+    that another begins in another order, and that for the first. The order of plain tests does not matter.
+    """
+    jobs = in_chain_order(jobs)
+    chain_of = {job.index: job.chain for job in jobs}
+    orders: dict[str, list[str]] = defaultdict(list)
+    for index in in_order({job.index: job.after for job in jobs}):
+        if (chain := chain_of[index]) is not None:
+            orders[chain].append(ids[index])
+    content = json.dumps(sorted(orders.values()))
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

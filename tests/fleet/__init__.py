@@ -1,0 +1,3 @@
+"""Tests of one run on several machines."""
+
+from __future__ import annotations
