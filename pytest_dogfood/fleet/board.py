@@ -48,13 +48,17 @@ class MachineState(StrEnum):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """A machine of the run. `beats` counts the signs of life that it has given; no clock is compared."""
+    """A machine of the run. `beats` counts the signs of life that it has given; no clock is compared.
+
+    `fails` are tokens that it could not provide, those of chains and machines: others had better run what needs them.
+    """
 
     name: str
     host: str = ""
     workers: int = 1
     beats: int = 0
     state: MachineState = MachineState.HERE
+    fails: tuple[Token, ...] = ()
 
 
 class Unit(Struct, frozen=True, kw_only=True):
@@ -110,8 +114,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     """What a machine has to say and to ask at once.
 
     It takes units of `offers`, in this order, until it holds `idle` units beside those that it `knows` to hold. It
-    gives `back` units that it holds and does not go on with. It has read the news up to `seen`, and asks which units
-    set `aside` are free.
+    gives `back` units that it holds and does not go on with. `fails` are all tokens that it could not provide so far.
+    It has read the news up to `seen`, and asks which units set `aside` are free.
     """
 
     ends: tuple[End, ...] = ()
@@ -119,6 +123,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     idle: int = 0
     knows: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
+    fails: tuple[Token, ...] = ()
     seen: int = 0
     aside: tuple[str, ...] = ()
 
@@ -171,7 +176,8 @@ class FleetToken(Struct, frozen=True, kw_only=True):
 
     `by` names what made it; with `ours` the fleet has to release it, even if it is absent or half-made. `tried_on`
     names the machines on which its provider failed, with `message` in the end, `lost_on` those that were lost, or lost
-    a worker, while they provided it. `used_by` are the machines where something needs it.
+    a worker, while they provided it. `used_by` are the machines where something needs it. `changes` counts the changes
+    except those of `used_by`: a request that arrives late, after its repetition was answered, must change nothing.
     """
 
     token: Token
@@ -184,6 +190,7 @@ class FleetToken(Struct, frozen=True, kw_only=True):
     tried_on: tuple[str, ...] = ()
     lost_on: tuple[str, ...] = ()
     used_by: tuple[str, ...] = ()
+    changes: int = 0
 
 
 class Board(Protocol):
@@ -205,6 +212,9 @@ class Board(Protocol):
     def record(self, nodeid: str, record: bytes) -> None:
         """Add the record of an item whose end was counted."""
 
+    def run_record(self, content: bytes) -> None:
+        """Add the record of this machine's part of the run, also after it has left."""
+
     def stop(self, why: str) -> None:
         """Let the run give out nothing more; the first reason stays."""
 
@@ -212,7 +222,10 @@ class Board(Protocol):
         """Give a sign of life; return all machines."""
 
     def declare_lost(self, machine: str, beats: int) -> bool:
-        """Declare another machine lost if its counter is still `beats`: its units and holds are free, its uses end."""
+        """Declare another machine lost if its counter is still `beats`: its units and holds are free, its uses end.
+
+        Return whether it is lost now, whoever has declared it.
+        """
 
     def leave(self) -> tuple[FleetToken, ...] | None:
         """Leave the run and return None; what the machine held is free.
@@ -224,11 +237,17 @@ class Board(Protocol):
     def token(self, token: Token) -> FleetToken:
         """Read a token."""
 
-    def hold(self, token: Token, worker: str) -> FleetToken:
-        """Hold a token alone, unless another worker does; return it as it is then."""
+    def hold(self, token: FleetToken, worker: str) -> FleetToken:
+        """Hold a token alone, unless it has changed since it was read, or is held; return it as it is then.
+
+        An `absent` token becomes `coming`. The caller holds it if `holder` is `MACHINE/WORKER` then.
+        """
 
     def settle(self, token: FleetToken) -> FleetToken:
-        """Write a token whose `holder` is a worker of this machine, and end the hold; `used_by` does not change."""
+        """Write a token that a worker of this machine holds, and end the hold; return it as it is then.
+
+        Nothing is written if it has changed since it was held. `used_by` does not change.
+        """
 
     def use(self, token: Token) -> FleetToken:
         """Note that this machine needs a token, before its probe is first asked here; return it as it is then."""
@@ -237,7 +256,14 @@ class Board(Protocol):
         """Note that nothing on this machine needs a token any more."""
 
     def forget(self, token: Token) -> None:
-        """Note that a token may be lost for all, as by a journey that invalidates it."""
+        """Note that a token may be lost for all, as by a journey that invalidates it.
+
+        If it is `held` or has `failed`, it is `absent` then, and its provider may be tried again; if it is being
+        provided, it stays as it is.
+        """
 
     def end_holds(self, worker: str) -> None:
-        """Free what a worker of this machine held when it died; a token that was `coming` was lost on this machine."""
+        """Free what a worker of this machine held when it died; a token that was `coming` was lost on this machine.
+
+        What the worker asked for before it died, and arrives later, is refused.
+        """
