@@ -7,12 +7,15 @@ import shutil
 import signal
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from pytest_dogfood.execution import watcher
+from tests.support import postgres
 from tests.support.checkouts import Farm, isolated
 from tests.support.live_projects import Eventually, Live
 from tests.support.run_results import leaving_out
@@ -146,3 +149,39 @@ def plain_git(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
     for name, value in farm.environment.items():
         monkeypatch.setenv(name, value)
     return farm
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Return the URL of a PostgreSQL server: DOGFOOD_TEST_POSTGRES, or one that is started for the session."""
+    if named := os.environ.get("DOGFOOD_TEST_POSTGRES"):
+        yield named
+        return
+    with postgres.server() as started:
+        yield started.url
+
+
+@pytest.fixture(scope="session")
+def new_postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
+    """Make empty databases, for fixtures of any scope."""
+    import psycopg
+
+    made = []
+    connection = psycopg.connect(postgres_server, autocommit=True)
+
+    def new() -> str:
+        name = f"dogfood_{uuid.uuid4().hex}"
+        connection.execute(f"CREATE DATABASE {name}")
+        made.append(name)
+        return urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
+
+    yield new
+    # A server of our own goes as a whole.
+    for name in made if "DOGFOOD_TEST_POSTGRES" in os.environ else ():
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    connection.close()
+
+
+@pytest.fixture
+def postgres_url(new_postgres_url: Callable[[], str]) -> str:
+    return new_postgres_url()

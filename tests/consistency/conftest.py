@@ -1,60 +1,18 @@
-"""What several tests of the hub need: hubs on both databases, and a PostgreSQL server of their own."""
+"""What several tests of the hub need: hubs on both databases."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url
 
 from pytest_dogfood.consistency.hub.model import HubTask, Machine, Source, Stamp
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency import postgres
 from tests.consistency.machines import Desk, World, ahead_of_both
 from tests.support.checkouts import Farm
 
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """Return the URL of a PostgreSQL server: DOGFOOD_TEST_POSTGRES, or one that is started for the session."""
-    if named := os.environ.get("DOGFOOD_TEST_POSTGRES"):
-        yield named
-        return
-    with postgres.server() as started:
-        yield started.url
-
-
-@pytest.fixture(scope="session")
-def new_postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
-    """Make empty databases, for fixtures of any scope."""
-    made = []
-    engine = create_engine(
-        make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-
-    def new() -> str:
-        name = f"hub_{uuid.uuid4().hex}"
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        made.append(name)
-        return make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-
-    yield new
-    # A server of our own goes as a whole.
-    with engine.connect() as connection:
-        for name in made if "DOGFOOD_TEST_POSTGRES" in os.environ else ():
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    engine.dispose()
-
-
-@pytest.fixture
-def postgres_url(new_postgres_url: Callable[[], str]) -> str:
-    return new_postgres_url()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -21,6 +21,14 @@ from pytest_dogfood.consistency.hub.model import (
     NoHubError,
     RightsError,
 )
+from pytest_dogfood.database import (
+    DRIVERS,
+    KEEPALIVE,
+    advice_on,
+    begins_with_user,
+    has_stray_at,
+    is_secret_option,
+)
 
 _NETWORK = re.compile(
     r"(nfs\d*|cifs|smb\w*|afs|9p|ncpfs|coda|ceph|glusterfs|lustre|beegfs|gpfs|ocfs2|gfs2|davfs|vboxsf|vmhgfs"
@@ -51,21 +59,12 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
     return kind if _NETWORK.fullmatch(kind) else ""
 
 
-_SECRET = re.compile("pass|secret|token", re.IGNORECASE)
-# As SQLAlchemy parses them: a user has no ':' and no '/', a password ends at the first '@', which may belong to the
-# options of a URL without a password.
-_USER = re.compile(r"[^:/]*(:[^@]*)?@")
-_PORT_AND_OPTIONS = re.compile(r":\d*/[^?]*\?[^@]*=")
-_DRIVERS = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
-
-
 def parse_url(text: str, *, base: Path | None = None) -> URL:
     """Read a hub's URL, or the path of an SQLite file; relative paths start at `base`, or here.
 
     Raises HubUsageError, whose text never shows a possible password.
     """
-    user = _USER.match(text)
-    if user and "://" not in text and not text.startswith(("/", "./", "../", "~")):
+    if begins_with_user(text) and "://" not in text and not text.startswith(("/", "./", "../", "~")):
         # Probably a URL without its beginning: as a path, its password would be shown.
         raise HubUsageError(
             "a hub's URL begins with postgresql:// or sqlite:///; the path of an SQLite file with a ':' and an '@' "
@@ -79,12 +78,8 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
             "the hub's URL cannot be read; write sqlite:////path/to/hub.sqlite or "
             "postgresql://user@host/database, with special letters of a password as %XX"
         ) from error
-    if url.drivername in _DRIVERS:
-        rest = text.partition("://")[2]
-        user = _USER.match(rest)
-        if user and not _PORT_AND_OPTIONS.match(user[1] or ""):
-            rest = rest[user.end() :]
-        if "@" in rest:  # it may come from the password
+    if url.drivername in DRIVERS:
+        if has_stray_at(text.partition("://")[2]):
             raise HubUsageError(
                 "the hub's URL has an '@' too many: write each '@' of a user name, a password or an option as %40, as "
                 "in postgresql://user:pass%40word@host/database, or leave the password to ~/.pgpass"
@@ -106,15 +101,12 @@ def display_url(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return url.database or ""
     url = url.set(drivername="postgresql")  # as people write it
-    query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
+    query = {key: "***" if is_secret_option(key) else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
 
 
 BUSY_TIMEOUT = 10
 """Seconds that a writer waits for another one before the hub counts as locked."""
-
-CREATEDB = "createdb --template=template0 --encoding=UTF8 --locale=C"
-"""Creates a database for a hub, whatever the server's own encoding and locale are; its name comes last."""
 
 
 class Database:
@@ -202,18 +194,8 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
     return create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
 
-_KEEPALIVE: Mapping[str, object] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""Seconds, and milliseconds. A server that disappears is noticed even in the middle of a statement."""
-
-
 def _postgresql(url: URL) -> Engine:
-    asked = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
+    asked = {key: value for key, value in KEEPALIVE.items() if key not in url.query}
     # Poolers such as PgBouncer give a session to another client after each transaction.
     asked["prepare_threshold"] = None
     # Neither PGCLIENTENCODING nor the URL nor the role may choose: ids and titles may contain any letter. Without it,
@@ -249,9 +231,13 @@ def _hub_error(error: Exception, url: URL) -> HubError:
         return NoHubError(f"{where} is not an SQLite database; name another file")
     if isinstance(error, DataError) or state.startswith("54"):  # program_limit_exceeded
         return HubUsageError(f"the hub {where} does not take a value: {said}")
-    by_words = (f"; {advice}" for words, advice in _ADVICE.items() if words in said)
-    advice = f"; {_ADVICE_OF_STATE[state]}" if state in _ADVICE_OF_STATE else next(by_words, "")
-    return HubUnreachable(f"the hub {where} cannot be used: {said}{advice}")
+    if state == "42703":  # undefined_column
+        advice = "its tables are not as dogfood hub init made them: restore the hub from a backup"
+    else:
+        advice = advice_on(state, said) or next(
+            (advice for words, advice in _ADVICE.items() if words in said), ""
+        )
+    return HubUnreachable(f"the hub {where} cannot be used: {said}{advice and f'; {advice}'}")
 
 
 _ADVICE: Mapping[str, str] = {
@@ -259,24 +245,6 @@ _ADVICE: Mapping[str, str] = {
     "database is locked": f"it stayed locked for {BUSY_TIMEOUT} s: is another program using it?",
     "disk is full": "free some space",
     "disk I/O": "is its disk full, or broken?",
-    'FATAL: database "': f"is the name right? To create it: {CREATEDB} NAME",
-    "permission denied for database": "let its owner run GRANT CONNECT ON DATABASE database TO role",
-    "password authentication failed": "is it right in ~/.pgpass, PGPASSWORD or the URL?",
     "malformed": "restore it from a copy; then `dogfood consistency fix` reads the statuses in workplans again",
 }
-"""Advice for texts in SQLite's errors, and in PostgreSQL's when it refuses a connection."""
-
-_LOCKED = (
-    "another session may hold a lock on the hub's tables, such as an open transaction, a restore or VACUUM FULL: "
-    "end it (the server's pg_stat_activity and pg_blocking_pids tell which one it is), then run this again"
-)
-_ADVICE_OF_STATE: Mapping[str, str] = {
-    "25006": "name the primary server, or have default_transaction_read_only switched off",  # read_only_sql_transaction
-    "40001": "run this again",  # serialization_failure
-    "40P01": "run this again",  # deadlock_detected
-    "42703": "its tables are not as dogfood hub init made them: restore the hub from a backup",  # undefined_column
-    "53100": "free some space on the server's disk",  # disk_full
-    "55P03": _LOCKED,  # lock_not_available
-    "57014": _LOCKED,  # query_canceled, as by our own statement_timeout
-}
-"""Advice for PostgreSQL's error codes of failed statements."""
+"""Advice for texts in SQLite's errors."""

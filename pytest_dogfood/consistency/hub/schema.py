@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-from pytest_dogfood.consistency.hub.connection import CREATEDB
 from pytest_dogfood.consistency.hub.model import (
     RANK,
     HubUnreachable,
@@ -20,18 +18,8 @@ from pytest_dogfood.consistency.hub.model import (
     RightsError,
     SchemaTooNew,
 )
+from pytest_dogfood.database import CREATEDB, from_stored, to_stored
 from pytest_dogfood.diagnostics import counted
-
-# Python decodes bytes that are not UTF-8 as surrogates, which no database accepts: they are stored as private letters.
-_BYTES = {0xDC00 + byte: chr(0xEF00 + byte) for byte in range(0x80, 0x100)}
-_MARK = "\uef00"
-# A text may contain these letters itself, such as the icons of some fonts: a mark distinguishes them from bytes, and a
-# mark in a text is doubled. NUL and other surrogates, which no database accepts either, are stored as numbers.
-_MEANT = {ord(letter): _MARK + letter for letter in (_MARK, *_BYTES.values())}
-_NUMBERED = {code: f"{_MARK}{code:04X}" for code in (0, *range(0xD800, 0xE000)) if code not in _BYTES}
-_IN = {**_BYTES, **_MEANT, **_NUMBERED}
-_OUT = {written: chr(code) for code, written in _IN.items()}
-_WRITTEN = re.compile(f"{_MARK}[{_MARK}\uef80-\uefff]|{_MARK}[0-9A-F]{{4}}|[\uef80-\uefff]")
 
 
 class LosslessText(TypeDecorator[str]):
@@ -41,12 +29,10 @@ class LosslessText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
-        return None if value is None else value.translate(_IN)
+        return None if value is None else to_stored(value)
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - likewise
-        if value is None or value.isascii():  # nearly all text is, and the check is fast
-            return value
-        return _WRITTEN.sub(lambda found: _OUT.get(found[0], found[0]), value)
+        return None if value is None else from_stored(value)
 
 
 metadata = sa.MetaData(

@@ -15,7 +15,7 @@ from pytest_dogfood.consistency.hub import connection as connecting
 from pytest_dogfood.consistency.hub.connection import display_url, parse_url
 from pytest_dogfood.consistency.hub.model import HubTask, HubUnreachable, HubUsageError, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency import postgres
+from tests.support import postgres
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def silent_port() -> Iterator[int]:
 
 def test_a_server_that_never_answers_is_given_up(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # libpq takes two seconds for the least it can wait.
-    monkeypatch.setattr(connecting, "_KEEPALIVE", {"connect_timeout": 2})
+    monkeypatch.setattr(connecting, "KEEPALIVE", {"connect_timeout": 2})
     with pytest.raises(HubUnreachable, match="timeout") as unreachable:
         Hub.open(f"postgresql://me:hunter2@127.0.0.1:{silent_port}/hub")
     assert "hunter2" not in str(unreachable.value)

@@ -22,8 +22,8 @@ from pytest_dogfood.consistency.hub.model import (
     Status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency import postgres
 from tests.consistency.machines import plan
+from tests.support import postgres
 from tests.support.checkouts import Checkout, Farm
 
 Add = Callable[..., HubTask]
