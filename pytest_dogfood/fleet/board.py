@@ -33,6 +33,10 @@ class BoardUnreachableError(HarnessError):
     """The board could not be reached; nothing is known about whether the last change was made."""
 
 
+class BoardUnusableError(HarnessError):
+    """The board is not set up for this run or this user; the text says what to do."""
+
+
 class MachineLostError(HarnessError):
     """The machine is no longer part of the run: others have declared it lost."""
 
@@ -148,7 +152,8 @@ class Joined(Struct, frozen=True, kw_only=True):
     """The answer to joining: all units, all ends and all machines so far.
 
     If `agreement` is not empty, another one was made before, and the machine has not joined; neither has it if the
-    run is `closed` (in words, when). `finished` says that every unit was done before the machine came.
+    run is `closed` (in words, when). `finished` says, in words, when every unit was done, if that was before the
+    machine came. `age` is the number of seconds since the run last changed, by the board's own clock.
     """
 
     agreement: bytes = b""
@@ -159,6 +164,7 @@ class Joined(Struct, frozen=True, kw_only=True):
     stopped: str = ""
     closed: str = ""
     finished: str = ""
+    age: float = 0.0
 
 
 class TokenState(StrEnum):
@@ -191,6 +197,39 @@ class FleetToken(Struct, frozen=True, kw_only=True):
     lost_on: tuple[str, ...] = ()
     used_by: tuple[str, ...] = ()
     changes: int = 0
+
+
+class RunContents(Struct, frozen=True, kw_only=True):
+    """All of a run, for those who look at it from outside. `begun`, `changed` and `closed` are moments in words.
+
+    `records` are those of the items that have one, by node id, `run_records` those of machines.
+    """
+
+    run: str
+    agreement: bytes
+    begun: str = ""
+    changed: str = ""
+    stopped: str = ""
+    closed: str = ""
+    machines: tuple[Machine, ...] = ()
+    units: tuple[Unit, ...] = ()
+    ends: tuple[End, ...] = ()
+    tokens: tuple[FleetToken, ...] = ()
+    records: Mapping[str, bytes] = field(default_factory=dict)
+    run_records: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class RunSummary(Struct, frozen=True, kw_only=True):
+    """A line about a run: how many of its machines are here, and of its units done."""
+
+    run: str
+    begun: str
+    here: int
+    machines: int
+    done: int
+    units: int
+    stopped: str = ""
+    closed: str = ""
 
 
 class Board(Protocol):

@@ -1,22 +1,59 @@
+"""Boards of each kind, and databases in which a fleet has its tables."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 
 from pytest_dogfood.fleet.board import Board
+from pytest_dogfood.fleet.connection import Connection
+from pytest_dogfood.fleet.postgres import PostgresBoard
+from pytest_dogfood.fleet.tables import make_tables
 from tests.support.fleet_boards import MemoryBoard, MemoryRun
 
 BoardOf = Callable[[str], Board]
 """Makes the board of a new run as a machine sees it; every call gives one with a connection of its own."""
 
+PostgresBoardOf = Callable[[str], PostgresBoard]
 
-def in_memory() -> BoardOf:
-    run = MemoryRun()
-    return lambda machine: MemoryBoard(run, machine)
+_NUMBERS = count(1)
 
 
-@pytest.fixture(params=[in_memory])
+@pytest.fixture(scope="session")
+def fleet_url(new_postgres_url: Callable[[], str]) -> str:
+    """Return the URL of a database with the tables of a fleet."""
+    url = new_postgres_url()
+    connection = Connection(url)
+    make_tables(connection)
+    connection.close()
+    return url
+
+
+@pytest.fixture
+def new_run(fleet_url: str) -> Iterator[Callable[..., PostgresBoardOf]]:
+    """Return a function that makes a new run in the database, and gives its boards by machine."""
+    made: list[PostgresBoard] = []
+
+    def new(url: str = fleet_url) -> PostgresBoardOf:
+        run = f"run-{next(_NUMBERS)}"
+
+        def board_of(machine: str) -> PostgresBoard:
+            made.append(PostgresBoard(url, run, machine))
+            return made[-1]
+
+        return board_of
+
+    yield new
+    for board in made:
+        board.close()
+
+
+@pytest.fixture(params=["memory", "postgresql"])
 def board_of(request: pytest.FixtureRequest) -> BoardOf:
-    made: BoardOf = request.param()
-    return made
+    if request.param == "memory":
+        run = MemoryRun()
+        return lambda machine: MemoryBoard(run, machine)
+    board_of: BoardOf = request.getfixturevalue("new_run")()
+    return board_of

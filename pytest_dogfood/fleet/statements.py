@@ -1,0 +1,313 @@
+"""The SQL of a fleet's board. Each may be sent twice; `%(run)s` is the run, `%(me)s` the machine that asks.
+
+What changes a run first updates its row, and is alone from there on: each statement after that sees all that was
+committed before. Everything asks whether the machine is still `here`.
+"""
+
+from __future__ import annotations
+
+_MOMENT = "to_char({} AT TIME ZONE 'UTC', 'DD Mon HH24:MI \"UTC\"')"
+
+_IS_HERE = "EXISTS (SELECT FROM fleet_machines WHERE run = %(run)s AND machine = %(me)s AND state = 'here')"
+_HERE = "(SELECT machine FROM fleet_machines WHERE run = %(run)s AND state = 'here')"
+_IS_ALONE = f"(SELECT count(*) FROM {_HERE} AS here WHERE machine <> %(me)s) = 0"
+
+LOCK = """
+UPDATE fleet_runs SET news = news + 1, changed = now() WHERE run = %(run)s RETURNING news
+"""
+
+MY_STATE = """
+SELECT state FROM fleet_machines WHERE run = %(run)s AND machine = %(me)s
+"""
+
+RUN = """
+SELECT news, stopped, closed IS NOT NULL FROM fleet_runs WHERE run = %(run)s
+"""
+
+# Joining.
+
+BEGIN_RUN = """
+INSERT INTO fleet_runs (run, agreement) VALUES (%(run)s, %(agreement)s) ON CONFLICT DO NOTHING RETURNING run
+"""
+
+FORGET_OLD = """
+WITH old AS (DELETE FROM fleet_runs WHERE run IN (SELECT run FROM fleet_runs
+        WHERE changed < now() - interval '30 days' ORDER BY changed LIMIT 10 FOR UPDATE SKIP LOCKED) RETURNING run),
+    machines AS (DELETE FROM fleet_machines WHERE run IN (SELECT run FROM old)),
+    units AS (DELETE FROM fleet_units WHERE run IN (SELECT run FROM old)),
+    ends AS (DELETE FROM fleet_ends WHERE run IN (SELECT run FROM old))
+DELETE FROM fleet_tokens WHERE run IN (SELECT run FROM old)
+"""
+"""Each new run deletes more old ones than it adds, and not so many that it would have to wait for long."""
+
+LOCK_TO_JOIN = f"""
+UPDATE fleet_runs SET news = news + 1 WHERE run = %(run)s
+RETURNING news, agreement, stopped, {_MOMENT.format("closed")}, {_MOMENT.format("changed")},
+    extract(epoch FROM clock_timestamp() - changed)::double precision
+"""
+"""Joining is no change of which the age of a run is counted: a job that is run again may ask how old its run is."""
+
+_MAY_JOIN = """
+EXISTS (SELECT FROM fleet_runs WHERE run = %(run)s AND agreement = %(agreement)s AND closed IS NULL)
+"""
+
+ADD_UNITS = f"""
+INSERT INTO fleet_units (run, unit) SELECT %(run)s, unit FROM unnest(%(units)s::text[]) AS unit
+WHERE {_MAY_JOIN} AND (SELECT count(*) FROM fleet_units WHERE run = %(run)s) < cardinality(%(units)s::text[])
+ON CONFLICT DO NOTHING
+"""
+
+ADD_MACHINE = f"""
+INSERT INTO fleet_machines (run, machine, host, workers)
+SELECT %(run)s, %(me)s, %(host)s, %(workers)s WHERE {_MAY_JOIN} ON CONFLICT DO NOTHING
+"""
+
+MACHINES = """
+SELECT machine, host, workers, beats, state, fails FROM fleet_machines WHERE run = %(run)s ORDER BY machine
+"""
+
+UNITS = """
+SELECT unit, machine, attempt, current, lost_in, lost_on, losses, done FROM fleet_units
+WHERE run = %(run)s ORDER BY unit
+"""
+
+ENDS = """
+SELECT nodeid, unit, attempt, outcome, result, next, machine, news FROM fleet_ends
+WHERE run = %(run)s AND news > %(seen)s ORDER BY news, place
+"""
+
+# A turn.
+
+BEGIN_TURN = """
+UPDATE fleet_machines SET turn = %(turn)s, fails = %(fails)s::text[]
+WHERE run = %(run)s AND machine = %(me)s AND state = 'here' AND turn <= %(turn)s RETURNING turn
+"""
+"""A turn that waited for the row, while its machine lost the connection and sent newer ones, changes nothing."""
+
+_IS_MY_TURN = """
+EXISTS (SELECT FROM fleet_machines
+    WHERE run = %(run)s AND machine = %(me)s AND state = 'here' AND turn = %(turn)s)
+"""
+
+ADD_ENDS = f"""
+INSERT INTO fleet_ends (run, nodeid, news, place, machine, unit, attempt, outcome, result, next)
+SELECT %(run)s, e.nodeid, r.news, e.place, %(me)s, e.unit, e.attempt, e.outcome, e.result, e.next
+FROM unnest(%(nodeids)s::text[], %(units)s::text[], %(attempts)s::integer[], %(outcomes)s::text[],
+    %(results)s::bytea[], %(nexts)s::text[])
+    WITH ORDINALITY AS e (nodeid, unit, attempt, outcome, result, next, place)
+JOIN fleet_units u ON u.run = %(run)s AND u.unit = e.unit AND u.machine = %(me)s AND u.attempt = e.attempt
+JOIN fleet_runs r ON r.run = %(run)s AND r.closed IS NULL
+WHERE NOT u.done AND {_IS_MY_TURN}
+ORDER BY e.place
+ON CONFLICT DO NOTHING
+"""
+
+GO_ON = """
+UPDATE fleet_units u SET current = last.next, done = (last.next = '')
+FROM (SELECT DISTINCT ON (unit) unit, next FROM fleet_ends
+    WHERE run = %(run)s AND machine = %(me)s AND news = (SELECT news FROM fleet_runs WHERE run = %(run)s)
+    ORDER BY unit, place DESC) AS last
+WHERE u.run = %(run)s AND u.unit = last.unit
+"""
+"""Only ends that are new in this turn count: those that are sent again are older than where the unit is."""
+
+GIVE_BACK = f"""
+UPDATE fleet_units SET machine = '', current = ''
+WHERE run = %(run)s AND machine = %(me)s AND NOT done AND unit = ANY(%(back)s::text[]) AND {_IS_MY_TURN}
+"""
+
+TAKE = f"""
+UPDATE fleet_units u SET machine = %(me)s, attempt = u.attempt + 1, current = offered.first
+FROM (SELECT o.unit, o.first
+    FROM unnest(%(offers)s::text[], %(firsts)s::text[]) WITH ORDINALITY AS o (unit, first, place)
+    JOIN fleet_units f ON f.run = %(run)s AND f.unit = o.unit AND f.machine = '' AND NOT f.done
+    ORDER BY o.place
+    LIMIT greatest(0, %(idle)s - (SELECT count(*) FROM fleet_units
+        WHERE run = %(run)s AND machine = %(me)s AND NOT done AND unit <> ALL(%(knows)s::text[])))) AS offered
+WHERE u.run = %(run)s AND u.unit = offered.unit AND {_IS_MY_TURN}
+    AND EXISTS (SELECT FROM fleet_runs WHERE run = %(run)s AND stopped = '' AND closed IS NULL)
+"""
+
+REFUSED = """
+SELECT e.nodeid FROM unnest(%(nodeids)s::text[], %(attempts)s::integer[])
+    WITH ORDINALITY AS e (nodeid, attempt, place)
+WHERE NOT EXISTS (SELECT FROM fleet_ends f WHERE f.run = %(run)s AND f.nodeid = e.nodeid
+    AND f.machine = %(me)s AND f.attempt = e.attempt)
+ORDER BY e.place
+"""
+
+POLL = """
+SELECT r.news, r.stopped, r.closed IS NOT NULL,
+    ARRAY(SELECT unit FROM fleet_units WHERE run = %(run)s AND unit = ANY(%(aside)s::text[])
+        AND machine = '' AND NOT done ORDER BY unit),
+    u.unit, u.machine, u.attempt, u.current, u.lost_in, u.lost_on, u.losses, u.done
+FROM fleet_runs r
+LEFT JOIN fleet_units u ON u.run = r.run AND u.machine = %(me)s AND NOT u.done
+WHERE r.run = %(run)s ORDER BY u.unit
+"""
+"""The run, the units that are free again, and in each row a unit of the machine, if it has one: all at one time."""
+
+RECORD = f"""
+UPDATE fleet_ends SET record = %(record)s
+WHERE run = %(run)s AND nodeid = %(nodeid)s AND machine = %(me)s AND {_IS_HERE}
+"""
+
+RUN_RECORD = """
+UPDATE fleet_machines SET record = %(record)s WHERE run = %(run)s AND machine = %(me)s RETURNING machine
+"""
+
+STOP = f"""
+UPDATE fleet_runs SET stopped = %(why)s WHERE run = %(run)s AND stopped = '' AND {_IS_HERE}
+"""
+
+# Machines.
+
+BEAT = """
+UPDATE fleet_machines SET beats = beats + 1, seen_at = now()
+WHERE run = %(run)s AND machine = %(me)s AND state = 'here' RETURNING beats
+"""
+
+DECLARE_LOST = f"""
+UPDATE fleet_machines SET state = 'lost'
+WHERE run = %(run)s AND machine = %(other)s AND beats = %(beats)s AND state = 'here' AND {_IS_HERE}
+"""
+
+FREE_UNITS = f"""
+UPDATE fleet_units SET machine = '', current = '', losses = losses + 1,
+    lost_in = lost_in || current, lost_on = lost_on || machine
+WHERE run = %(run)s AND machine <> '' AND NOT done AND machine NOT IN {_HERE} AND {_IS_HERE}
+"""
+"""It looks at what is: a machine that was lost while it took units holds them, whatever was done before."""
+
+GIVE_BACK_ALL = """
+UPDATE fleet_units SET machine = '', current = '' WHERE run = %(run)s AND machine = %(me)s AND NOT done
+    AND EXISTS (SELECT FROM fleet_machines WHERE run = %(run)s AND machine = %(me)s AND state = 'left')
+"""
+
+STATE_OF = """
+SELECT state FROM fleet_machines WHERE run = %(run)s AND machine = %(other)s
+"""
+
+LEAVE = f"""
+UPDATE fleet_machines SET state = 'left' WHERE run = %(run)s AND machine = %(me)s AND state = 'here'
+    AND NOT ({_IS_ALONE} AND EXISTS (SELECT FROM fleet_tokens WHERE run = %(run)s AND ours))
+"""
+
+# Tokens. A holder is MACHINE/WORKER.
+
+_COLUMNS = "token, state, holder, by, ours, values, message, tried_on, lost_on, used_by, changes"
+
+TOKEN = f"""
+SELECT {_COLUMNS} FROM fleet_tokens WHERE run = %(run)s AND token = %(token)s
+"""
+
+TOKENS = f"""
+SELECT {_COLUMNS} FROM fleet_tokens WHERE run = %(run)s ORDER BY token
+"""
+
+RELEASING = f"""
+SELECT {_COLUMNS} FROM fleet_tokens
+WHERE run = %(run)s AND ours AND state = 'releasing' AND holder = %(holder)s ORDER BY made DESC, token
+"""
+
+RELEASE = f"""
+UPDATE fleet_tokens SET state = 'releasing', holder = %(holder)s, changes = changes + 1
+WHERE run = %(run)s AND ours AND state <> 'releasing' AND {_IS_HERE} AND {_IS_ALONE}
+"""
+
+ADD_TOKEN = f"""
+INSERT INTO fleet_tokens (run, token) SELECT %(run)s, %(token)s WHERE {_IS_HERE} ON CONFLICT DO NOTHING
+"""
+
+HOLD = f"""
+UPDATE fleet_tokens SET holder = %(holder)s, changes = changes + 1,
+    state = CASE state WHEN 'held' THEN 'held' ELSE 'coming' END
+WHERE run = %(run)s AND token = %(token)s AND holder = '' AND state <> 'releasing' AND changes = %(changes)s
+    AND {_IS_HERE} AND NOT EXISTS (SELECT FROM fleet_machines
+        WHERE run = %(run)s AND machine = %(me)s AND %(holder)s = ANY(dead_workers))
+"""
+
+_MADE = "made = CASE WHEN {ours} AND NOT ours THEN (SELECT news FROM fleet_runs WHERE run = %(run)s) ELSE made END"
+
+SETTLE = f"""
+UPDATE fleet_tokens SET holder = '', state = %(state)s, by = %(by)s, ours = %(ours)s, values = %(values)s,
+    message = %(message)s, tried_on = %(tried_on)s::text[], lost_on = %(lost_on)s::text[],
+    changes = changes + 1, {_MADE.format(ours="%(ours)s")}
+WHERE run = %(run)s AND token = %(token)s AND holder = %(holder)s AND changes = %(changes)s AND {_IS_HERE}
+"""
+
+USE = f"""
+UPDATE fleet_tokens SET used_by = used_by || %(me)s::text
+WHERE run = %(run)s AND token = %(token)s AND %(me)s <> ALL(used_by) AND {_IS_HERE}
+"""
+
+END_USE = f"""
+UPDATE fleet_tokens SET used_by = array_remove(used_by, %(me)s::text)
+WHERE run = %(run)s AND token = %(token)s AND {_IS_HERE}
+"""
+
+FORGET = f"""
+UPDATE fleet_tokens SET state = 'absent', values = '', message = '', tried_on = '{{}}', lost_on = '{{}}',
+    changes = changes + 1
+WHERE run = %(run)s AND token = %(token)s AND state IN ('held', 'failed') AND holder = '' AND {_IS_HERE}
+"""
+
+FORGET_WHILE_HELD = f"""
+UPDATE fleet_tokens SET state = 'coming', values = ''
+WHERE run = %(run)s AND token = %(token)s AND state = 'held' AND holder <> '' AND {_IS_HERE}
+"""
+"""Its holder asks the probe, and settles it: `changes` stays."""
+
+_END_HOLD = f"""
+UPDATE fleet_tokens SET holder = '', changes = changes + 1,
+    ours = ours OR state = 'coming', {_MADE.format(ours="state = 'coming'")},
+    lost_on = CASE WHEN state = 'coming' AND NOT EXISTS (SELECT FROM fleet_machines m WHERE m.run = %(run)s
+        AND m.machine = split_part(holder, '/', 1) AND m.state = 'left')
+        THEN lost_on || split_part(holder, '/', 1) ELSE lost_on END,
+    state = CASE WHEN state IN ('coming', 'releasing') THEN 'absent' ELSE state END
+WHERE run = %(run)s AND holder <> ''
+"""
+
+NOTE_DEATH = """
+UPDATE fleet_machines SET dead_workers = dead_workers || %(holder)s::text
+WHERE run = %(run)s AND machine = %(me)s AND state = 'here' AND %(holder)s <> ALL(dead_workers)
+"""
+
+END_HOLDS = f"{_END_HOLD} AND holder = %(holder)s AND {_IS_HERE}"
+
+FREE_TOKENS = f"{_END_HOLD} AND split_part(holder, '/', 1) NOT IN {_HERE}"
+
+FREE_USES = f"""
+UPDATE fleet_tokens SET used_by = ARRAY(SELECT name FROM unnest(used_by) AS name WHERE name IN {_HERE})
+WHERE run = %(run)s AND NOT used_by <@ ARRAY{_HERE}
+"""
+
+# From outside.
+
+CLOSE = f"""
+UPDATE fleet_runs SET closed = now()
+WHERE run = %(run)s AND closed IS NULL AND {_IS_ALONE}
+"""
+
+WHOLE_RUN = f"""
+SELECT agreement, {_MOMENT.format("begun")}, {_MOMENT.format("changed")}, stopped, {_MOMENT.format("closed")}
+FROM fleet_runs WHERE run = %(run)s
+"""
+
+RECORDS = """
+SELECT nodeid, record FROM fleet_ends WHERE run = %(run)s AND record IS NOT NULL ORDER BY news, place
+"""
+
+RUN_RECORDS = """
+SELECT machine, record FROM fleet_machines WHERE run = %(run)s AND record IS NOT NULL ORDER BY machine
+"""
+
+RUNS = f"""
+SELECT run, {_MOMENT.format("begun")},
+    (SELECT count(*) FROM fleet_machines m WHERE m.run = r.run AND state = 'here'),
+    (SELECT count(*) FROM fleet_machines m WHERE m.run = r.run),
+    (SELECT count(*) FROM fleet_units u WHERE u.run = r.run AND done),
+    (SELECT count(*) FROM fleet_units u WHERE u.run = r.run),
+    stopped, {_MOMENT.format("closed")}
+FROM fleet_runs r ORDER BY begun DESC, run
+"""
