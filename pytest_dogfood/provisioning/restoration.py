@@ -29,7 +29,7 @@ from pytest_dogfood.provisioning.state_cache import (
     used_ago,
 )
 from pytest_dogfood.provisioning.state_inputs import facts_of
-from pytest_dogfood.provisioning.workspace import ChainState, run_marker
+from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.recipe import NotCacheableError, Recipe, key_of, recipe_for
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.run_directory import remove_tree
@@ -232,7 +232,7 @@ class StateRestorer:
                         state.path,
                         entry,
                         limit=self._workspace.settings.copy_limit,
-                        marker=run_marker(self._workspace.run.id),
+                        users=self._workspace.user_finder,
                     )
                 except NotCopyableError as error:
                     note.outcome, note.text = Outcome.SKIPPED, str(error)

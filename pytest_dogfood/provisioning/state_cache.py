@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
+from pytest_dogfood.execution.usage import UserFinder
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.settings import Settings
@@ -159,10 +160,10 @@ class StateCache:
                 os.utime(self.directory / entry.key / ENTRY)
         return copied
 
-    def store(self, source: Path, entry: Entry, *, limit: int, marker: str) -> Entry:
+    def store(self, source: Path, entry: Entry, *, limit: int, users: UserFinder | None) -> Entry:
         """Add a state of at most `limit` bytes, unless it is there; raises NotCopyableError. Return its entry.
 
-        No process of the run that `marker` marks may use it meanwhile.
+        No process that `users` finds may use it meanwhile.
         """
         with self._locks.holding(entry.key):
             known = self.entry(entry.key)
@@ -177,7 +178,7 @@ class StateCache:
                     source, Path(placeholder(name)), real=(real, placeholder(real))
                 )
                 copied = copy_state(
-                    source, new / STATE, limit=min(limit, self._limit), marker=marker, paths=paths
+                    source, new / STATE, limit=min(limit, self._limit), users=users, paths=paths
                 )
                 entry = msgspec.structs.replace(entry, files=copied.files, bytes=copied.bytes)
                 write_whole(new / ENTRY, msgspec.json.encode(entry))

@@ -23,7 +23,7 @@ from pytest_dogfood.outcomes import Outcome, StateCopy
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.replay import DeferredError, Request
-from pytest_dogfood.provisioning.workspace import ChainState, run_marker
+from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.part_needs import NeedsOfParts
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.scheduling.split import Fork, split
@@ -285,7 +285,7 @@ class StateTemplates:
                     source.path,
                     state.path,
                     limit=workspace.settings.copy_limit,
-                    marker=run_marker(workspace.run.id),
+                    users=workspace.user_finder,
                 )
             except NotCopyableError as error:
                 note.outcome, note.text = Outcome.SKIPPED, f"{error.path}: {error.reason}"

@@ -19,6 +19,7 @@ from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.runner import StepsResult
 from pytest_dogfood.execution.step import ShellRunner, expand
+from pytest_dogfood.execution.usage import UserFinder
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, StateId, Token, variable_for_lock
 from pytest_dogfood.scheduling.split import StateTree, split
@@ -118,6 +119,7 @@ class Workspace(Struct, kw_only=True):
     interruption: Interruption = field(default_factory=Interruption)
     changes: InvalidationCounter = field(default_factory=InvalidationCounter)
     leak_finder: LeakFinder = field(default_factory=LeakFinder)
+    _user_finder: UserFinder | None = None
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _empty_files: Mapping[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     lane: str = ""
@@ -132,6 +134,13 @@ class Workspace(Struct, kw_only=True):
         if self._recorder is None:
             self._recorder = Recorder(self.run, self.lane or self.worker, self.keeper, self.parent)
         return self._recorder
+
+    @property
+    def user_finder(self) -> UserFinder:
+        """What finds processes of this run that use a directory."""
+        if self._user_finder is None:
+            self._user_finder = UserFinder(run_marker(self.run.id))
+        return self._user_finder
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
         """Return the state of a journey on this worker, which may not have been made yet."""

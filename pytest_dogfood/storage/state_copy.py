@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from pytest_dogfood.execution.usage import find_users
+from pytest_dogfood.execution.usage import UserFinder
 from pytest_dogfood.storage.file_copy import (
     CHANGED,
     FileCopier,
@@ -63,7 +63,7 @@ def copy_state(
     target: Path,
     *,
     limit: int,
-    marker: str = "",
+    users: UserFinder | None = None,
     copies: int = 1,
     paths: PathReplacement | None = None,
 ) -> CopiedState:
@@ -72,10 +72,9 @@ def copy_state(
     The copy is written beside the target, under its name and `PART`, and renamed; an error leaves nothing of it. What a
     killed process has left there is removed first: two processes must not copy to the same target at the same time.
     An empty directory may be at the target, nothing else. The state is at most `limit` bytes, and the disk must have
-    room for `copies` of it. It must not be in use by a process of this run, which has `marker` in its environment:
-    `NAME=value`, or `NAME` with any value; an empty one leaves that out. Its path and the target's have the same
-    length, or ValueError is raised; `paths` says what is replaced where that is something else. Raises NotCopyableError
-    for all else, also for what the system refuses.
+    room for `copies` of it. It must not be in use by a process that `users` finds; None leaves that out. Its path and
+    the target's have the same length, or ValueError is raised; `paths` says what is replaced where that is something
+    else. Raises NotCopyableError for all else, also for what the system refuses.
     """
     began = time.monotonic()
     source, target = Path(os.path.abspath(source)), Path(os.path.abspath(target))  # noqa: PTH100 - links stay
@@ -86,8 +85,8 @@ def copy_state(
     try:
         remove_tree(part)
         _refuse_mount_points(source)
-        if marker:
-            _refuse_users(source, marker)
+        if users is not None:
+            _refuse_users(source, users)
         copy.survey()
         copy.refuse_full_disk(copies)
         part.mkdir(mode=0o700)
@@ -275,8 +274,8 @@ def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _refuse_users(source: Path, marker: str) -> None:
-    for name, process in find_users(source, marker):
+def _refuse_users(source: Path, users: UserFinder) -> None:
+    for name, process in users.find(source):
         raise NotCopyableError(name, f"it is in use by {process}")
 
 

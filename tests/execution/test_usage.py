@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytest_dogfood.execution.usage import find_users
+from pytest_dogfood.execution.usage import UserFinder
+from tests.support.waiting import until
 
 MARKER = "_DOGFOOD_TEST_USAGE"
 OPENS = "import sys; file = open(sys.argv[1]); print(flush=True); input()"
@@ -40,7 +42,7 @@ def running(program: str, *arguments: str, cwd: Path, value: str = "1") -> Itera
 
 
 def users(directory: Path, marker: str = MARKER) -> list[tuple[str, str]]:
-    return list(find_users(directory, marker))
+    return list(UserFinder(marker).find(directory))
 
 
 def test_working_directories_open_files_and_mapped_files_count(tmp_path: Path) -> None:
@@ -81,3 +83,50 @@ def test_the_directory_may_be_named_by_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     with running("print(flush=True); input()", cwd=tmp_path / "real"):
         assert len(users(tmp_path / "link")) == 1
+
+
+def test_a_search_finds_what_was_started_since_the_one_before_and_forgets_what_has_ended(
+    tmp_path: Path,
+) -> None:
+    finder, waits = UserFinder(MARKER), "print(flush=True); input()"
+    assert list(finder.find(tmp_path)) == []
+    with running(waits, cwd=tmp_path) as first:
+        found = [("", f"{Path(sys.executable).name} ({first.pid})")]
+        assert list(finder.find(tmp_path)) == list(finder.find(tmp_path)) == found
+        with running(waits, cwd=tmp_path) as second:
+            assert len(list(finder.find(tmp_path))) == 2
+        assert second.wait() != 0
+        assert list(finder.find(tmp_path)) == found
+    assert list(finder.find(tmp_path)) == []
+
+
+def test_a_process_that_executes_a_command_of_the_run_after_a_search_is_found(tmp_path: Path) -> None:
+    program = f"import os; print(flush=True); input(); os.environ['{MARKER}'] = '7'; os.execlp('cat', 'cat')"
+    finder = UserFinder(f"{MARKER}=7")
+    with running(program, cwd=tmp_path, value="6") as process:
+        assert list(finder.find(tmp_path)) == []
+        print(file=process.stdin, flush=True)
+        assert until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "cat\n")
+        assert list(finder.find(tmp_path)) == [("", f"cat ({process.pid})")]
+
+
+def test_a_descendant_counts_without_the_marker_also_once_its_parent_has_ended(tmp_path: Path) -> None:
+    finder, script = UserFinder(MARKER), "env -i sleep 300 >&2 & echo $!; read line"
+    process = subprocess.Popen(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, MARKER: "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    try:
+        assert until(lambda: Path(f"/proc/{child}/comm").read_text() == "sleep\n")
+        sleeps = ("", f"sleep ({child})")
+        assert sleeps in finder.find(tmp_path)
+        process.communicate("\n")
+        assert list(finder.find(tmp_path)) == [sleeps]
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -51,7 +51,7 @@ def cache(tmp_path: Path) -> StateCache:
 
 
 def store(cache: StateCache, state: Path, key: str = "one") -> Entry:
-    return cache.store(state, entry(key), limit=MUCH, marker="")
+    return cache.store(state, entry(key), limit=MUCH, users=None)
 
 
 def test_a_state_comes_back_under_another_path(cache: StateCache, state: Path) -> None:

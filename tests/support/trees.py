@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_dogfood.execution.usage import UserFinder
 from pytest_dogfood.storage.state_copy import NotCopyableError, copy_state
 
 
@@ -46,7 +47,7 @@ def describe(root: Path, *, path: Path | None = None) -> dict[bytes, tuple[Any, 
 def copied(state: Path, *, limit: int = 2**31, marker: str = "", copies: int = 1) -> Path:
     """Copy a state to `c1-gw0` beside it."""
     target = state.with_name("c1-gw0")
-    copy_state(state, target, limit=limit, marker=marker, copies=copies)
+    copy_state(state, target, limit=limit, users=UserFinder(marker) if marker else None, copies=copies)
     return target
 
 
