@@ -79,6 +79,10 @@ class HarnessError(Exception):
     why = ""
 
 
+class PinnedPlanError(Exception):
+    """A plan file that no run can follow: one message for each thing that is wrong with it."""
+
+
 class NoActor(Exception):  # noqa: N818 - a reason to skip
     """A step has no command, and there is no actor to decide one."""
 

@@ -38,6 +38,20 @@ VARIABLE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MARK_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 """pytest refuses names of marks that begin with an underscore."""
 
+DOUBT_CODES = frozenset(
+    {
+        "undeclared-requires",
+        "undeclared-invalidates",
+        "order-matters",
+        "provider-not-idempotent",
+        "provider-differs",
+        "probe-true",
+        "probe-too-early",
+        "not-repeatable",
+    }
+)
+"""The codes of what may be found when declarations are tested by running; the mark `no_doubt` names some of them."""
+
 
 class Tier(IntEnum):
     """How early a journey runs. A failed gate defers every later tier."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -66,6 +66,7 @@ OPTIONS = {
     ),
     "--dogfood-record": ({"metavar": "DIR"}, "record the commands that actors choose, one file per journey"),
     "--dogfood-replay": ({"metavar": "DIR"}, "run recorded commands instead of an actor"),
+    "--dogfood-plan": ({"metavar": "FILE"}, SUPPRESS),
     "--dogfood-consistency": (
         FLAG,
         "check the task blocks of workplans against the hub, as items; write nothing",
@@ -167,7 +168,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    if config.getoption("dogfood_check"):
+    if config.getoption("dogfood_check") or config.getoption("dogfood_plan") is not None:
         from pytest_dogfood.session.check_plugin import CacheWriteBlocker
 
         config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
@@ -219,7 +220,7 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
         from pytest_dogfood.session.disabled import DisabledFiles
 
         config.pluginmanager.register(DisabledFiles(named), "dogfood-forgotten")
-    for option in ("shard", "record", "replay", "report"):
+    for option in ("shard", "record", "replay", "report", "plan"):
         if config.getoption(f"dogfood_{option}") is not None:
             raise pytest.UsageError(
                 f"--dogfood-{option} does nothing without --dogfood: add --dogfood, or `dogfood = true` to the ini file"

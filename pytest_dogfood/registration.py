@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, PINNED, PROJECT, SETTINGS
 from pytest_dogfood.session.worker import ItemSelector, JourneyCollector
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ KEYS_OF_OTHER_PLACES = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
 
 def register_plugins(config: pytest.Config, settings: Settings) -> None:
     """Register the plugins that this process needs; raises pytest.UsageError for options that cannot be combined."""
+    if settings.plan is not None:
+        settings = _follow_plan(config, settings, settings.plan)
     config.stash[SETTINGS] = settings
     _refuse_unusable_recordings(config.invocation_params.dir, settings)
     read_once: Callable[[], Project] = cache(partial(_project, config, settings))
@@ -66,6 +68,32 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
         manager.register(AddedFiles(config, added), "dogfood-added-files")
 
 
+def _follow_plan(config: pytest.Config, settings: Settings, name: str) -> Settings:
+    """Read a plan file, and return the settings of a run that follows it; raises pytest.UsageError."""
+    from dataclasses import replace
+
+    from pytest_dogfood.diagnostics import PinnedPlanError
+    from pytest_dogfood.scheduling.pinned_plan import read_pinned_plan
+    from pytest_dogfood.settings import Cache
+
+    if settings.shard is not None:
+        raise pytest.UsageError("--dogfood-plan says what runs, and so does --dogfood-shard: use one of them")
+    try:
+        content = (config.invocation_params.dir / name).read_bytes()
+        config.stash[PINNED] = pinned = read_pinned_plan(content)
+    except OSError as error:
+        raise pytest.UsageError(f"--dogfood-plan {name}: {error.strerror}") from error
+    except PinnedPlanError as error:
+        raise pytest.UsageError(*(f"--dogfood-plan {name}: {one}" for one in error.args)) from error
+    if pinned.joined is not None and not Path(pinned.joined.directory).is_dir():
+        raise pytest.UsageError(f"--dogfood-plan {name}: there is no directory {pinned.joined.directory}")
+    if pinned.result and not Path(pinned.result).absolute().parent.is_dir():
+        raise pytest.UsageError(f"--dogfood-plan {name}: there is no directory for {pinned.result}")
+    if pinned.release:
+        config.option.dist, config.option.tx = "no", []
+    return replace(settings, cache=Cache.OFF)
+
+
 def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:
     """Refuse directories at once that would cause an error only after an actor has done all its work."""
     if settings.replay is not None and not (directory / settings.replay).is_dir():
@@ -99,8 +127,15 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
     roots = tuple(path for name in config.getini("testpaths") if (path := config.rootpath / name).exists())
     named = tuple(named_on_command_line(config.args, config.invocation_params.dir))
+    pinned = config.stash.get(PINNED, None)
     return Project(
-        config.rootpath, settings.files, roots or (config.rootpath,), is_ignored, has_actor, named=named
+        config.rootpath,
+        settings.files,
+        roots or (config.rootpath,),
+        is_ignored,
+        has_actor,
+        named=named,
+        added=() if pinned is None else pinned.added,
     )
 
 
@@ -129,6 +164,10 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
 
         register(DisabledFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
+        if (pinned := config.stash.get(PINNED, None)) is not None:
+            from pytest_dogfood.doubt.plan_recorder import PlanRecorder
+
+            register(PlanRecorder(pinned, leader), "dogfood-plan-recorder")
         if settings.report is not None or os.environ.get("GITHUB_ACTIONS"):
             from pytest_dogfood.session.record_writer import ReportWriter
 

@@ -128,8 +128,8 @@ class Settings:
     """The options and ini values; raises ValueError with a message for the user if one is invalid.
 
     `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent; `copy_limit`
-    and `cache_limit` are in bytes. `record` and `replay` are directories and `report` is a file, relative to where
-    pytest was started; `cache_dir` is relative to the rootdir.
+    and `cache_limit` are in bytes. `record` and `replay` are directories, `report` and `plan` are files, relative to
+    where pytest was started; `cache_dir` is relative to the rootdir.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
@@ -157,6 +157,7 @@ class Settings:
     record: str | None = None
     replay: str | None = None
     report: str | None = None
+    plan: str | None = None
     copy_limit: int = Size(2 * 1024**3)
     cache: Cache = Cache.AUTO
     cache_dir: str | None = None

@@ -115,6 +115,7 @@ def journeys_of(
             journey = _test_as_journey(item, dependences.get(JourneyId(item.nodeid)), wrong)
             if journey is None:
                 continue
+            journey = project.completed(journey)
             tests.append(journey)
             project.read_settings_above(item.path)
         item.stash[JOURNEY] = journey

@@ -33,6 +33,7 @@ from pytest_dogfood.walks import collector_paused
 
 if TYPE_CHECKING:
     from pytest_dogfood.fileformat.parser import Defaults, ParsedFile
+    from pytest_dogfood.scheduling.pinned_plan import Added
 
 
 def read_file(path: Path, *, name: str, stem: str = "", defaults: Defaults | None) -> ParsedFile:
@@ -81,7 +82,8 @@ class Project:
     """Reads files on demand and remembers them. `roots` are the directories of the whole project.
 
     `has_actor` tells whether a journey has an actor for its steps without a command. `named` are the paths that the
-    user has given to pytest; the rest of the project still belongs to the graph.
+    user has given to pytest; the rest of the project still belongs to the graph. `added` are declarations that no file
+    has yet.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Project:
         has_actor: HasActor | None = None,
         *,
         named: tuple[Path, ...] = (),
+        added: tuple[Added, ...] = (),
     ) -> None:
+        self._added = added
         self._has_actor = has_actor
         self.named = named
         self.rootdir = rootdir
@@ -126,8 +130,19 @@ class Project:
                 self.add_finding(error(Location(path.as_posix()), "outside-rootdir", message, hint))
             defaults = self.read_settings_above(path)
             stem = id_of_only_journey(path, self._patterns)
-            self._files[path] = read_file(path, name=self.name_of(path), stem=stem, defaults=defaults)
+            found = read_file(path, name=self.name_of(path), stem=stem, defaults=defaults)
+            self._files[path] = (
+                replace(found, journeys=tuple(map(self.completed, found.journeys))) if self._added else found
+            )
         return self._files[path]
+
+    def completed(self, journey: Journey) -> Journey:
+        """Return a journey with the declarations that were added to it."""
+        if not self._added:
+            return journey
+        from pytest_dogfood.scheduling.pinned_plan import with_added  # few runs need it
+
+        return with_added(journey, self._added)
 
     def read_settings_above(self, path: Path) -> Defaults | None:
         """Read the settings files that apply to a path; return the nearest one's defaults, merged."""

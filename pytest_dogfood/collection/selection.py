@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -11,10 +12,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.collection.collector import fixture_providers, journeys_of, reordered
-from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PINNED, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import (
     Diagnostic,
     HarnessError,
+    PinnedPlanError,
     errors_among,
     in_order_of_place,
 )
@@ -32,6 +34,9 @@ from pytest_dogfood.scheduling.queue import GROUPING, in_group_order
 from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import read_as, write_whole
+
+if TYPE_CHECKING:
+    from pytest_dogfood.scheduling.pinned_plan import PinnedPlan
 
 
 class Durations(Struct, frozen=True, kw_only=True):
@@ -78,7 +83,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     """The selection of this run: the graph of the project, the items in order, their plan, and the findings.
 
     With shards, `elsewhere` are the items of the other shards, `gates_elsewhere` the gates before each of the journeys
-    among them, and `expected` lists what all shards together will run.
+    among them, and `expected` lists what all shards together will run. `left_out` are items that a plan file leaves
+    out.
     """
 
     graph: CapabilityGraph
@@ -88,6 +94,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     elsewhere: tuple[pytest.Item, ...] = ()
     gates_elsewhere: Mapping[JourneyId, tuple[JourneyId, ...]] = field(default_factory=dict)
     expected: Expected | None = None
+    left_out: tuple[pytest.Item, ...] = ()
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -113,10 +120,18 @@ def select_here(
 ) -> Selection:
     """Select the items to run into `items`, and write the plan for the controller if a file is given."""
     settings = config.stash[SETTINGS]
-    selection = _select(config, collected, items, settings.shard, durations)
+    try:
+        selection = _select(config, collected, items, settings.shard, durations)
+    except PinnedPlanError as error:
+        refused = tuple(f"--dogfood-plan {settings.plan}: {one}" for one in error.args)
+        if published is None:
+            raise pytest.UsageError(*refused) from error
+        write_whole(published, msgspec.json.encode(WorkerSelection(plan=Plan(), refused=refused)))
+        selection = Selection(graph=CapabilityGraph(()), items=(), plan=Plan())
+        published = None
     items[:] = selection.items
-    if selection.elsewhere:
-        config.hook.pytest_deselected(items=list(selection.elsewhere))
+    if not_here := [*selection.elsewhere, *selection.left_out]:
+        config.hook.pytest_deselected(items=not_here)
     if published is not None:
         write_whole(published, msgspec.json.encode(selection.published()))
     elif selection.diagnostics and not settings.check:
@@ -162,6 +177,13 @@ def _select(
     findings = in_order_of_place([*misread, *wrong, *found])
     if errors_among(findings):
         return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
+    durations_known = weights(graph.journeys.values(), seen=durations.seen, committed=durations.committed)
+    pinned = config.stash.get(PINNED, None)
+    if pinned is not None:
+        chosen = _pinned(pinned, graph, collected, selected, durations_known)
+        if isinstance(chosen, Selection):
+            return replace(chosen, findings=findings)
+        selected = chosen
     own, others, expected = _divided(selected, shard, collected, graph, durations.committed)
     wanted = set(prerequisites_to_run(graph, _ids(own), elsewhere=_ids(others)))
     here = [*own, *(item for item in collected if JOURNEY in item.stash and item.stash[JOURNEY].id in wanted)]
@@ -171,7 +193,7 @@ def _select(
         tuple(dict.fromkeys(_ids(here))),
         gates=_ids(selected),
         prerequisites=wanted,
-        durations=weights(graph.journeys.values(), seen=durations.seen, committed=durations.committed),
+        durations=durations_known,
     )
     plan = replace(plan, asks_at_run_time=any(map(_may_ask, here)))
     run_here = set(here)
@@ -185,6 +207,38 @@ def _select(
         gates_elsewhere={one: gates[graph.journeys[one].tier] for one in _ids(elsewhere)},
         findings=findings,
         expected=expected,
+    )
+
+
+def _pinned(
+    pinned: PinnedPlan,
+    graph: CapabilityGraph,
+    collected: Sequence[pytest.Item],
+    selected: Sequence[pytest.Item],
+    durations: Mapping[str, float],
+) -> Selection | Sequence[pytest.Item]:
+    """Return what a plan file makes of a selection: a whole one if it says the order, else the items that run.
+
+    Raises PinnedPlanError if no run can follow it.
+    """
+    from pytest_dogfood.scheduling import pinned_plan  # most runs follow no plan file
+
+    items = {item.stash[JOURNEY].id: item for item in reversed(collected) if JOURNEY in item.stash}
+    if wrong := tuple(pinned_plan.unknown_names(pinned, graph, items)):
+        raise PinnedPlanError(*wrong)
+    if pinned.orders is None and not pinned.release:
+        if pinned.only is None:
+            return selected
+        wanted = set(pinned_plan.with_needs(graph, pinned.only))
+        return [item for item in collected if JOURNEY in item.stash and item.stash[JOURNEY].id in wanted]
+    plan = pinned_plan.make_pinned_plan(graph, pinned.orders or (), durations=durations)
+    here = [items[one.id] for one in plan.journeys]
+    run_here = set(here)
+    return Selection(
+        graph=graph,
+        items=tuple(here),
+        plan=replace(plan, asks_at_run_time=any(map(_may_ask, here))),
+        left_out=tuple(item for item in selected if item not in run_here),
     )
 
 

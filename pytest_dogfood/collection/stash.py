@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.execution.masking import SecretKeeper
     from pytest_dogfood.execution.terminal import Entrance
     from pytest_dogfood.journey import Journey
+    from pytest_dogfood.scheduling.pinned_plan import PinnedPlan
     from pytest_dogfood.settings import Settings
 
 ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
@@ -25,6 +26,8 @@ DEPENDENCY_MARKS: pytest.StashKey[DependencyMarks] = pytest.StashKey()
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
 """Returns the project, which is made on the first call."""
+PINNED: pytest.StashKey[PinnedPlan] = pytest.StashKey()
+"""Set if a plan file says what this run does."""
 INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
 ENTRANCE: pytest.StashKey[Entrance] = pytest.StashKey()
 """Set where a journey is run only to open a shell in the place of one of its steps."""

@@ -19,7 +19,7 @@ from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.journal import End, Journal
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, TokenRecord
+from pytest_dogfood.storage.token_registry import BY_PROVISION, MACHINE, SEVERAL, Attempt, TokenRecord
 
 ROUNDS = 3
 """The most rounds in which missing tokens are provisioned for an item; then they count as never all present."""
@@ -176,6 +176,8 @@ class Provisioner:
         alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         with self.presence.locked(token, request.state):
             record = self._ask(token, request)
+            if record is not None and self.presence.workspace.provisions_again(record):
+                record = self._provision(token, request)
             if record is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
                 record = self._provision(token, request)
         if record is None:
@@ -337,16 +339,17 @@ class Provisioner:
         return record
 
     def _provision_by_steps(self, token: Token, capability: Capability, request: Request) -> TokenRecord:
-        runner = self.presence.runner_for(token, capability, request.state, {}, what="provision")
-        done = self.presence.saving_for((token,), request.state)
         workspace, place = self.presence.workspace, self.presence.place_of(token, request.state)
-        with workspace.activity(Kind.PROVISION, token, runner, done, place=place) as note:
-            note.how = "by its provision steps"
-            run_steps(capability.provision, runner, done=done)
-        if done.failure is not None:
-            text = failure_text(done, runner, what=f"provision of {token}, step")
-            raise HarnessError(f"{token!r} could not be provisioned\n{text}")
-        return self._record_provided(token, request.state, done.values, secret=done.secret, by="provision")
+        for again in ("", ", a second time")[: 1 + (token in workspace.twice)]:
+            runner = self.presence.runner_for(token, capability, request.state, {}, what="provision")
+            done = self.presence.saving_for((token,), request.state)
+            with workspace.activity(Kind.PROVISION, token, runner, done, place=place) as note:
+                note.how = f"by its provision steps{again}"
+                run_steps(capability.provision, runner, done=done)
+            if done.failure is not None:
+                text = failure_text(done, runner, what=f"provision of {token}, step")
+                raise HarnessError(f"{token!r} could not be provisioned{again}\n{text}")
+        return self._record_provided(token, request.state, done.values, secret=done.secret, by=BY_PROVISION)
 
     def is_by_fixture(self, token: Token, state: ChainState) -> bool:
         """Return whether a token was provided by a fixture in this process."""

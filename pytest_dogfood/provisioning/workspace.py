@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -29,9 +29,11 @@ from pytest_dogfood.storage.locks import LockTable, NamedLocks, lock_of_unit
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.recorder import Note, Recorder
 from pytest_dogfood.storage.run_directory import RunDirectory, attempt_name
+from pytest_dogfood.storage.token_registry import BY_PROVISION, TokenRecord
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Actors
+    from pytest_dogfood.scheduling.plan import PlannedJourney
 
 
 class InvalidationCounter:
@@ -94,6 +96,13 @@ class ChainState(Struct, frozen=True, kw_only=True):
         return self.path.name
 
 
+class Observer(Protocol):
+    """Looks at the states of items, and changes nothing there."""
+
+    def begin(self, planned: PlannedJourney, state: ChainState) -> None:
+        """Look at a state of an item before anything is set up in it, if this is the first one there."""
+
+
 class Workspace(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user, `pools` have its units.
 
@@ -124,6 +133,12 @@ class Workspace(Struct, kw_only=True):
     _empty_files: Mapping[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     lane: str = ""
     """The worker that this one has replaced, if it has."""
+    observer: Observer | None = None
+    """Looks at states before their first item, if a plan file asks for that."""
+    twice: frozenset[Token] = frozenset()
+    """The tokens whose provision steps run a second time."""
+    machine_stays: bool = False
+    """Whether machine-wide tokens belong to several runs, so that they stay when this one ends."""
     _named: LockTable | None = None
     _recorder: Recorder | None = None
     _states: dict[StateId, ChainState] = field(default_factory=dict)
@@ -258,6 +273,11 @@ class Workspace(Struct, kw_only=True):
         with self.interruption.operation(f"wait for the lock {lock!r}"):
             yield
         self.changes.note(f"a wait for the lock {lock!r}")
+
+    def provisions_again(self, record: TokenRecord) -> bool:
+        """Return whether a token's provision steps must run once more although they have, before this run began."""
+        by_steps = record.token in self.twice and record.by == BY_PROVISION
+        return by_steps and record.since < self.run.began
 
     def named_locks(self) -> NamedLocks:
         """Return a holder of locks that all runs of this user on the machine share; it holds none yet."""

@@ -67,9 +67,12 @@ class NeedsOfParts:
         found: dict[JourneyId, list[Fork]] = defaultdict(list)
         for state, forks in self._forks.items():
             after = inverted({number: [fork.after] for number, fork in forks.items()})
-            items, last = frozenset(self._items.get(state, ())), None
+            place = {item: number for number, item in enumerate(self._items.get(state, ()))}
+            last: JourneyId | None = None
             for member in self._tree.members[state]:
-                last = member if member in items else last
+                # A run may have been given another order than that of the tree.
+                if member in place and (last is None or place[member] > place[last]):
+                    last = member
                 if last is not None:
                     found[last] += [forks[number] for number in after[member]]
         return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.collection.selection import Selection
-from pytest_dogfood.collection.stash import ADDED, DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
+from pytest_dogfood.collection.stash import ADDED, DEPENDENCY_MARKS, INTERRUPTION, PINNED, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.watcher import start_time
@@ -122,6 +122,11 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
     mark_names: dict[str, object] = {"config": config}
     for more in reversed(config.hook.pytest_markeval_namespace(config=config)):
         mark_names.update(more)
+    pinned = config.stash.get(PINNED, None)
+    joined = None
+    if pinned is not None and pinned.joined is not None:
+        joined, leader = RunDirectory(Path(pinned.joined.directory)), pinned.joined.pid
+        run.join(joined)
     configured = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
     again = options_that_matter([str(word) for word in config.invocation_params.args], configured)
     if config.getini("dogfood_shard"):
@@ -141,14 +146,19 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
         again="".join(f"{shlex.quote(word)} " for word in again),
         uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
+        twice=frozenset() if pinned is None else frozenset(pinned.twice),
+        machine_stays=joined is not None and pinned is not None and not pinned.release,
     )
     lock_table = partial(LockTable, threads=RLock(), waiting=workspace.waiting)
     machine = MachineRegistry(
         root / f"machine-{project_name(config.rootpath)}",
-        RunIdentity(run=run.id, pid=leader, born=start_time(leader)),
+        RunIdentity(run=(joined or run).id, pid=leader, born=start_time(leader)),
         lock_table=lock_table,
     )
-    return Presence(graph, Registry(run.tokens, lock_table=lock_table), machine, workspace)
+    registry = Registry(run.tokens, machine=None if joined is None else joined.tokens, lock_table=lock_table)
+    if joined is not None and not hasattr(config, "workerinput"):
+        registry.begin_run()
+    return Presence(graph, registry, machine, workspace)
 
 
 def actors_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:
@@ -202,6 +212,12 @@ def register_item_plugins(config: pytest.Config, selection: Selection, directory
     presence.workspace.actors = actors_for(config, selection, presence.workspace)
     journal = Journal(run.records)
     release = ChainRelease(selection.plan, presence, journal)
+    pinned = config.stash.get(PINNED, None)
+    if pinned is not None:
+        from pytest_dogfood.doubt.observer import StateObserver
+
+        presence.workspace.observer = StateObserver(pinned, selection.plan, presence)
+        config.pluginmanager.register(presence.workspace.observer, "dogfood-observer")
     provisioner = Provisioner(presence, journal, selection.gates_elsewhere)
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:

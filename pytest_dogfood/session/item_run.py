@@ -144,6 +144,8 @@ class ItemRun(Struct, kw_only=True):
         with deep_recursion(len(self.presence.graph.journeys)):
             self.templates.begin(self.planned, self.state, self.request)
             self.presence.restore_directories(self.state)
+            if workspace.observer is not None:
+                workspace.observer.begin(self.planned, self.state)
             self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self.locks)
             self.templates.restore(self.planned.requires, self.state, self.request)
             self._acquire()
@@ -216,13 +218,11 @@ class ItemRun(Struct, kw_only=True):
         run_journey(workspace, self.journey, self.runner, why=Why.ITEM, done=self._done, last=last)
         failed = self._done.failure
         if failed is not None and (entrance is None or failed.number != entrance.step):
-            text = "\n\n".join(
-                [
-                    failure_text(self._done, self.runner, verbose=verbose),
-                    *values_missed(self.presence.graph, self.journey, self._done, self.runner),
-                ]
+            texts = [failure_text(self._done, self.runner, verbose=verbose)]
+            texts += values_missed(self.presence.graph, self.journey, self._done, self.runner)
+            raise ProductFailure(
+                self.with_what_next("\n\n".join(texts)), failure_reason(self._done, self.runner)
             )
-            raise ProductFailure(self.with_what_next(text), failure_reason(self._done, self.runner))
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
 

@@ -13,7 +13,7 @@ import pytest
 from pytest_dogfood.collection.collector import fixture_providers
 from pytest_dogfood.collection.exceptions import was_stopped
 from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
-from pytest_dogfood.collection.stash import PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import PINNED, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
@@ -66,6 +66,7 @@ class Leader:
         self._signals: LeaderSignals | None = None
         self._display: ProgressDisplay | None = None
         self._late_error = False
+        self._pinned = config.stash.get(PINNED, None)
         self.plan: Plan | None = None
         self.tally = Tally(())
         self.keeping: Retention | None = None
@@ -119,7 +120,9 @@ class Leader:
 
     def _begin(self, root: Path) -> None:
         try:
-            self._lease = RunLease(checked_root(root), project_name(self._config.rootpath))
+            # A run that only tests declarations does not push out one that you may want to look at.
+            kind = "-plan" if self._pinned is not None else ""
+            self._lease = RunLease(checked_root(root), project_name(self._config.rootpath) + kind)
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
         except OSError as error:
@@ -159,7 +162,8 @@ class Leader:
 
             raise refusal(self._config.stash[PROJECT](), published.diagnostics)
         self._take(published)
-        return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
+        dist = "load" if self._pinned else str(self._config.getoption("dist", "load"))
+        return jobs_for(ids, published.plan, dist)
 
     def finished(self, node_id: str) -> None:
         """Note that a worker has finished an item, its reruns included."""
@@ -178,7 +182,7 @@ class Leader:
         if distribution is not None:
             distribution.end_collection()
         try:
-            if plan.journeys:
+            if plan.journeys or (self._pinned is not None and self._pinned.release):
                 self._get_ready(plan, self._lease.directory, distribution)
             elif self._config.pluginmanager.has_plugin("dogfood-report"):
                 self._begin_record(plan, self._lease.directory)  # failing tests outside of the graph
@@ -285,8 +289,8 @@ class Leader:
                 )
                 terminal = self._config.pluginmanager.get_plugin("terminalreporter")
                 if left and terminal is not None:  # what stays may be a secret
-                    problem = f"could not remove {listed(left)}; remove it yourself"
-                    terminal.write_line(f"dogfood: {problem}", red=True)
+                    said = f"dogfood: could not remove {listed(left)}; remove it yourself"
+                    terminal.write_line(said, red=True)
 
     def _note_items_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
         """Distinguish items that were not begun because the run was stopped from items that were lost."""
@@ -300,7 +304,8 @@ class Leader:
     def _decide_retention(self, run: RunDirectory) -> Retention:
         """Decide what stays on disk, and write the results there; report an error if they cannot be written."""
         failed = self._results.paths_to_keep if self._results is not None else set()
-        keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
+        keep = self._config.stash[SETTINGS].keep
+        keeping = Retention(run, failed=failed, everything=keep, outputs=self._pinned is not None)
         if self._record is not None:
             try:
                 write_results(run.path, tuple(self.tally.results.values()))
@@ -312,8 +317,9 @@ class Leader:
     def _set_exit_status(self, session: pytest.Session) -> None:
         """Fail a run that would pass although it measured too little, or although journeys are unaccounted."""
         status = int(session.exitstatus)
-        if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
-            session.exitstatus = pytest.ExitCode.OK
+        is_meant = self.empty_shard or (self._pinned is not None and self._pinned.release)
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED and is_meant:
+            status = session.exitstatus = pytest.ExitCode.OK
         if status == pytest.ExitCode.OK and (
             self._late_error
             or self.tally.unaccounted

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.collection.stash import ENTRANCE, SETTINGS
+from pytest_dogfood.collection.stash import ENTRANCE, PINNED, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness
@@ -265,6 +265,7 @@ def shows_in_github(config: pytest.Config) -> bool:
     within = any(name.startswith(RUN_MARKER) for name in os.environ)
     return (
         config.getoption("dogfood_github") != "never"
+        and PINNED not in config.stash
         and os.environ.get("GITHUB_ACTIONS") == "true"
         and not within
     )

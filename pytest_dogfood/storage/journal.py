@@ -84,6 +84,12 @@ class Journal:
         found = (entry for entry in entries if entry.why in kinds and isinstance(entry, End))
         return tuple(sorted(found, key=lambda entry: entry.at))
 
+    def in_order(self) -> tuple[Start | End, ...]:
+        """Return all entries, of all journeys, oldest first."""
+        self._read_on()
+        entries = (entry for several in self._entries.values() for entry in several)
+        return tuple(sorted(entries, key=lambda entry: entry.at))
+
     def run_since(self, at: float, *, state: str = "") -> tuple[JourneyId, ...]:
         """Return the journeys that have run steps since a time, in `state` if one is given, oldest first."""
         ends = (end for end in self.ends(*Why) if end.at > at and state in {"", end.state})

@@ -19,6 +19,7 @@ from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.run_directory import (
     JOURNAL,
     OUTPUTS,
+    PROJECT,
     RECORDS,
     RESULTS,
     RUN,
@@ -58,7 +59,7 @@ class RunLease:
             clear_leftovers(root, project)
             self._lock.acquire(blocking=False)
             self.directory = RunDirectory(private_directory(root / name))
-            (self.directory.path / "project").write_text(project)
+            (self.directory.path / PROJECT).write_text(project)
 
     def close(self, *, keep: Iterable[Path], only_record: bool = False) -> tuple[str, ...]:
         """Remove the run's directory except for the paths to keep; return what could not be removed."""
@@ -66,7 +67,7 @@ class RunLease:
         left: list[str] = []
         if kept:
             for path in self.directory.path.iterdir():
-                if path.resolve() not in kept and path.name != "project":
+                if path.resolve() not in kept and path.name != PROJECT:
                     left.extend(remove_tree(path))
             if only_record:  # the activities say what the journal does, and more
                 (self.directory.records / JOURNAL).unlink(missing_ok=True)
@@ -193,16 +194,22 @@ def held_run(run: Path) -> Iterator[None]:
 
 def _project_of(run: Path) -> str:
     try:
-        return (run / "project").read_text()
+        return (run / PROJECT).read_text()
     except OSError:
         return ""
 
 
 class Retention:
-    """Decides what stays of a run; `failed` are the directories of failed items, `everything` is --dogfood-keep."""
+    """Decides what stays of a run; `failed` are the directories of failed items, `everything` is --dogfood-keep.
 
-    def __init__(self, run: RunDirectory, *, failed: AbstractSet[Path], everything: bool) -> None:
+    With `outputs`, those of steps stay even if nothing has failed.
+    """
+
+    def __init__(
+        self, run: RunDirectory, *, failed: AbstractSet[Path], everything: bool, outputs: bool = False
+    ) -> None:
         self._run = run
+        self._outputs = outputs
         self._failed = failed
         self._everything = everything
         there = any(path.exists() for path in (*failed, run.path / TRAJECTORIES))
@@ -217,7 +224,7 @@ class Retention:
         """Return the paths to keep; never the tokens, whose records hold unmasked secrets."""
         if self._everything:
             return set(self._run.path.iterdir()) - {self._run.tokens, self._run.path / SECRETS}
-        outputs = {self._run.path / OUTPUTS} if self._failed else set()
+        outputs = {self._run.path / OUTPUTS} if self._failed or self._outputs else set()
         return {*self._failed, *outputs, self._run.path / TRAJECTORIES, *self.record()}
 
     def record(self) -> AbstractSet[Path]:

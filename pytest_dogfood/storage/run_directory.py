@@ -29,6 +29,9 @@ ALONE = "main"
 RUN = "run.json"
 """File in the directory of a run: its data as a whole, such as versions, arguments and exit status."""
 
+PROJECT = "project"
+"""File in the directory of a run: to which project it belongs; the first that is written there."""
+
 RECORDS = "records"
 """Directory in that of a run: its graph, activities and journal."""
 
@@ -77,6 +80,15 @@ class RunDirectory:
         self.id = path.name
         self.tokens = path / "tokens"
         self.recorded = path / "recorded"
+
+    @property
+    def began(self) -> float:
+        """When the run began, in seconds since the epoch."""
+        return (self.path / PROJECT).stat().st_mtime
+
+    def join(self, other: RunDirectory) -> None:
+        """Use the shared directory of another run instead of an own one."""
+        self.shared = other.shared
 
     @property
     def activities(self) -> Path:

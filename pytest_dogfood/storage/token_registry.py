@@ -23,6 +23,9 @@ from pytest_dogfood.storage.locks import LockTable
 MACHINE = "machine"
 """The place of tokens with the scope `machine`; other places are names of states."""
 
+BY_PROVISION = "provision"
+"""The maker, in its record, of a token that its own provision steps have made."""
+
 SEVERAL = Token("_several")
 """Name of the lock for provisioning machine-wide tokens that depend on each other; no token has such a name."""
 
@@ -95,13 +98,23 @@ class KnownToken(Struct, frozen=True, kw_only=True):
 class Registry:
     """Records of one run, in `directory`; the same token in another state is another record.
 
-    To change a record, hold the token's lock in its place.
+    To change a record, hold the token's lock in its place. Machine-wide tokens may be those of several runs that follow
+    one another: then their records are in the directory `machine`.
     """
 
-    def __init__(self, directory: Path, *, lock_table: Callable[[Path], LockTable] = LockTable) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        machine: Path | None = None,
+        lock_table: Callable[[Path], LockTable] = LockTable,
+    ) -> None:
         directory = private_directory(directory)
         self._log = SharedLog(directory / "records", KnownToken)
         self._locks = lock_table(directory / "locks")
+        self._machine = None
+        if machine is not None:
+            self._machine = SharedLog(private_directory(machine) / "records", KnownToken)
         self._records: dict[str, dict[Token, KnownToken]] = {}
         self._losses = 0
 
@@ -192,15 +205,23 @@ class Registry:
         found = [records[place].get(token) for place in sorted(records)]
         return tuple(one.attempt for one in found if one is not None and one.attempt is not None)
 
+    def begin_run(self) -> None:
+        """Forget what other runs have tried in vain for machine-wide tokens: this one may try again."""
+        for known in tuple(self._read_on().get(MACHINE, {}).values()):
+            if known.attempt is not None or known.hung:
+                self._change(known.token, MACHINE, attempt=None, hung=False)
+
     def known_of(self, token: Token, place: str) -> KnownToken:
         known = self._read_on().get(place, {}).get(token)
         return KnownToken(token=token, place=place) if known is None else known
 
     def _change(self, token: Token, place: str, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
-        self._log.append(replace(self.known_of(token, place), **changes))
+        log = self._machine if place == MACHINE and self._machine is not None else self._log
+        log.append(replace(self.known_of(token, place), **changes))
 
     def _read_on(self) -> Mapping[str, Mapping[Token, KnownToken]]:
-        for one in self._log.unread():
+        of_machine = () if self._machine is None else self._machine.unread()
+        for one in (*of_machine, *self._log.unread()):
             records = self._records.setdefault(one.place, {})
             before = records.get(one.token)
             if before is not None and before.record is not None and before.record != one.record:

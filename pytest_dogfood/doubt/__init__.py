@@ -1,0 +1,1 @@
+"""Tests the declarations of a project by running it in other ways: `dogfood doubt`."""
