@@ -249,6 +249,9 @@ def _declare_markers(config: pytest.Config) -> None:
         "invalidates(token, ...): the test destroys these tokens, so it runs after the others that need them",
     ]
     lines += [f"dogfood_{line}" for line in lines]
+    lines.append(
+        "no_doubt(reason, codes=[...]): what is found by other orders, of these codes, is meant to be so"
+    )
     if config.getini("dogfood_dependency_markers"):
         lines.append(
             "dependency(name=None, depends=[], scope='module'): run only if each of these tests has passed"

@@ -22,7 +22,17 @@ from pytest_dogfood.collection.stash import (
     mark_meant_by,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location, error
-from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
+from pytest_dogfood.journey import (
+    DOUBT_CODES,
+    NO_DOUBT,
+    TOKEN_PATTERN,
+    Dependence,
+    Journey,
+    JourneyId,
+    Mark,
+    Token,
+    read_no_doubt,
+)
 
 
 class JourneyFile(pytest.Module):
@@ -118,6 +128,7 @@ def journeys_of(
             journey = project.completed(journey)
             tests.append(journey)
             project.read_settings_above(item.path)
+        wrong += _misused_no_doubt(item, journey.location)
         item.stash[JOURNEY] = journey
     return [*wrong, *parametrised.values()], tests
 
@@ -166,6 +177,9 @@ def _test_as_journey(
         establishes=dict.fromkeys((*groups, *([mark.establishes] if mark.establishes else [])), place),
         invalidates=dict.fromkeys(invalidates, place),
         python=True,
+        marks=tuple(
+            Mark(name=NO_DOUBT, args=one.args, kwargs=one.kwargs) for one in item.iter_markers(NO_DOUBT)
+        ),
         groups=groups,
         follows=mark.follows,
         obstacle=mark.obstacle,
@@ -195,6 +209,18 @@ def _tokens(
                 meant = ", ".join(map(repr, _tokens_meant_by(mark)))
                 hint = f"write @pytest.mark.{name}({meant}): a token is kebab-case text"
                 wrong.append(error(place, "bad-token", message, hint))
+
+
+def _misused_no_doubt(item: pytest.Item, place: Location) -> Iterator[Diagnostic]:
+    """Yield findings on marks `no_doubt` without a reason, or with what is no code."""
+    for node, mark in item.iter_markers_with_node(NO_DOUBT):
+        try:
+            read_no_doubt(Mark(name=NO_DOUBT, args=mark.args, kwargs=mark.kwargs))
+        except ValueError as problem:
+            hint = f"give it a reason, and no codes or some of {', '.join(sorted(DOUBT_CODES))}"
+            yield error(
+                place, "bad-no-doubt", f"{_carriers(item, node)}: the mark 'no_doubt' {problem}", hint
+            )
 
 
 def _carriers(item: pytest.Item, node: Any) -> str:  # noqa: ANN401 - pytest exports no common base of its nodes

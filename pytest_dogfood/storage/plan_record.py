@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId, StateId, Token
@@ -75,13 +74,6 @@ class LineRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     observations: tuple[Observation, ...] = ()
 
 
-class Exemption(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the mark `no_doubt` of a journey says: why, and for which codes; without codes for all of them."""
-
-    reason: str
-    codes: tuple[str, ...] = ()
-
-
 class PlanRecord(Struct, frozen=True, kw_only=True):
     """The outcome of a run with a plan file: its directory `run`, and its lines.
 
@@ -92,7 +84,6 @@ class PlanRecord(Struct, frozen=True, kw_only=True):
     exit_status: int
     void: str = ""
     lines: tuple[LineRecord, ...] = ()
-    exempt: Mapping[JourneyId, Exemption] = field(default_factory=dict)
     version: int = VERSION
 
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, JourneyId, StateId, Step, Token
+from pytest_dogfood.journey import NO_DOUBT, Capability, Journey, JourneyId, StateId, Step, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.files import SharedLog, read_as
@@ -192,7 +192,15 @@ def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
     journeys = [journey for journey in graph.journeys.values() if journey.id in kept]
     return GraphRecord(
         journeys=tuple(
-            replace(one, steps=(), cleanup=(), seed_files={}, env={}, own_env={}, marks=())
+            replace(
+                one,
+                steps=(),
+                cleanup=(),
+                seed_files={},
+                env={},
+                own_env={},
+                marks=tuple(mark for mark in one.marks if mark.name == NO_DOUBT),
+            )
             for one in journeys
         ),
         capabilities=tuple(
