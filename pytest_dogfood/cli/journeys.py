@@ -32,7 +32,7 @@ COMMANDS = CommandGroup(
     description="See the graph of your journeys before you run it.",
     epilog="""\
 exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage, 5 nothing to check (as in pytest),
-130 interrupted, 141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
+130 interrupted, 141 the reader of the output is gone. hub, consistency and fleet have their own: dogfood hub --help.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """,
 )
@@ -336,6 +336,7 @@ def explain(options: Namespace) -> int:
 
 for _name, _what in (
     ("hub", "set up the task database and look into it"),
+    ("fleet", "set up and show the database of a run on several machines"),
     ("consistency", "keep workplans and the hub in step, never back"),
 ):
     # Their own modules, which are imported only for them, declare the rest.

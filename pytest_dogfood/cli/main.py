@@ -42,6 +42,8 @@ def _commands(given: Sequence[str]) -> CommandGroup:
         from pytest_dogfood.cli.hub import COMMANDS
     elif name == "consistency":
         from pytest_dogfood.cli.consistency import COMMANDS
+    elif name == "fleet":
+        from pytest_dogfood.cli.fleet import COMMANDS
     else:
         from pytest_dogfood.cli.states import COMMANDS
     return COMMANDS
@@ -49,8 +51,8 @@ def _commands(given: Sequence[str]) -> CommandGroup:
 
 def _run(given: Sequence[str]) -> int:
     commands = _commands(given)
-    of_the_hub = commands.parser.prog != "dogfood"
-    options = commands.parse(given[1:] if of_the_hub else given)
+    of_the_hub = commands.parser.prog in {"dogfood hub", "dogfood consistency"}
+    options = commands.parse(given if commands.parser.prog == "dogfood" else given[1:])
     if options.command is None:
         commands.parser.print_help(sys.stderr)
         return commands.parser.usage_status

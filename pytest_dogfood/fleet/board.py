@@ -202,7 +202,8 @@ class FleetToken(Struct, frozen=True, kw_only=True):
 class RunContents(Struct, frozen=True, kw_only=True):
     """All of a run, for those who look at it from outside. `begun`, `changed` and `closed` are moments in words.
 
-    `records` are those of the items that have one, by node id, `run_records` those of machines.
+    `records` are those of the items that have one, by node id, `run_records` those of machines. `silent_for` are the
+    seconds since the last beat of each machine, for people only: nothing is decided by them.
     """
 
     run: str
@@ -217,6 +218,7 @@ class RunContents(Struct, frozen=True, kw_only=True):
     tokens: tuple[FleetToken, ...] = ()
     records: Mapping[str, bytes] = field(default_factory=dict)
     run_records: Mapping[str, bytes] = field(default_factory=dict)
+    silent_for: Mapping[str, float] = field(default_factory=dict)
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):

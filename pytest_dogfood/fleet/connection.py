@@ -124,10 +124,10 @@ class Connection:
                 return self._run_once(statements)
 
     def _run_once(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        connection = self._connection()
         import psycopg
 
         try:
-            connection = self._connection()
             with connection.pipeline():
                 cursors = [connection.execute(text, given) for text, given in statements]
             return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
@@ -150,7 +150,7 @@ class Connection:
 
 
 def connect(address: Address, *, patience: float = 5.0) -> psycopg.Connection[Row]:
-    """Connect to a database; raises BoardUnusableError without psycopg, and psycopg's own errors."""
+    """Connect to a database; raises BoardUnreachableError, and BoardUnusableError without psycopg."""
     try:
         import psycopg
     except ImportError as error:
@@ -169,7 +169,10 @@ def connect(address: Address, *, patience: float = 5.0) -> psycopg.Connection[Ro
         "client_encoding": "utf8",
     }
     # A pooler gives the session to another client after each transaction, and prepared statements with it.
-    return psycopg.connect(**options, autocommit=True, prepare_threshold=None)
+    try:
+        return psycopg.connect(**options, autocommit=True, prepare_threshold=None)
+    except psycopg.Error as error:
+        raise error_in_words(error, address) from error
 
 
 def error_in_words(error: psycopg.Error, address: Address) -> HarnessError:

@@ -55,7 +55,7 @@ class PostgresBoard:
         self._repeat_for = repeat_for
         self._machine = machine
         self._keys: Mapping[str, object] = {"run": to_stored(run), "me": to_stored(machine)}
-        self._run = run
+        self.run = run
         self._turns = 0
 
     @property
@@ -241,15 +241,24 @@ class PostgresBoard:
 
     def contents(self) -> RunContents:
         """Return the whole run, as it was at one time."""
-        texts = (sql.WHOLE_RUN, sql.MACHINES, sql.UNITS, sql.ENDS, sql.TOKENS, sql.RECORDS, sql.RUN_RECORDS)
+        texts = (
+            sql.WHOLE_RUN,
+            sql.MACHINES,
+            sql.UNITS,
+            sql.ENDS,
+            sql.TOKENS,
+            sql.RECORDS,
+            sql.RUN_RECORDS,
+            sql.SILENT_FOR,
+        )
         keys = {**self._keys, "seen": 0}
-        run, machines, units, ends, tokens, records, run_records = self._repeated(
+        run, machines, units, ends, tokens, records, run_records, silent = self._repeated(
             lambda: self._connection.read_at_once([(text, keys) for text in texts])
         )
         self._require_run(run)
         ((agreement, begun, changed, stopped, closed),) = run
         return RunContents(
-            run=self._run,
+            run=self.run,
             agreement=agreement,
             begun=begun,
             changed=changed,
@@ -261,6 +270,7 @@ class PostgresBoard:
             tokens=tuple(read_token(row) for row in tokens),
             records={from_stored(nodeid): record for nodeid, record in records},
             run_records={from_stored(name): record for name, record in run_records},
+            silent_for={from_stored(name): seconds for name, seconds in silent},
         )
 
     def runs(self) -> tuple[RunSummary, ...]:
@@ -323,7 +333,7 @@ class PostgresBoard:
 
     def _require_run(self, rows: Sequence[Row]) -> None:
         if not rows:
-            raise RunGoneError(f"the run {self._run} is no longer in {self.label}")
+            raise RunGoneError(f"the run {self.run} is no longer in {self.label}")
 
     def _require_here(self, state: Sequence[Row]) -> None:
         """Raise an error unless this state of the machine, in rows of one column, says that it is here."""
@@ -331,7 +341,7 @@ class PostgresBoard:
             self._require_run(self._read((sql.RUN, {}))[0])
         if not state or state[0][0] != MachineState.HERE:
             raise MachineLostError(
-                f"{self._machine} is no longer part of the run {self._run}"
+                f"{self._machine} is no longer part of the run {self.run}"
                 + (
                     ": another machine has declared it lost"
                     if state and state[0][0] == MachineState.LOST

@@ -302,6 +302,11 @@ RUN_RECORDS = """
 SELECT machine, record FROM fleet_machines WHERE run = %(run)s AND record IS NOT NULL ORDER BY machine
 """
 
+SILENT_FOR = """
+SELECT machine, extract(epoch FROM clock_timestamp() - seen_at)::double precision FROM fleet_machines
+WHERE run = %(run)s ORDER BY machine
+"""
+
 RUNS = f"""
 SELECT run, {_MOMENT.format("begun")},
     (SELECT count(*) FROM fleet_machines m WHERE m.run = r.run AND state = 'here'),

@@ -150,23 +150,34 @@ def locate(option: str | None = None, *, start: Path | None = None) -> HubLocati
     for named in (option, os.environ.get(VARIABLE)):
         if named and named.strip():
             return HubLocation(url=named.strip(), base=here)
-    for directory in _upwards(here):
-        for name, tables in _TABLES.items():
-            path = directory / name
+    url, directory = url_in_settings("dogfood_hub", here)
+    if url:
+        return HubLocation(url=url, base=directory)
+    local = local_hub()
+    if local.is_file():
+        return HubLocation(url=str(local), base=local.parent)
+    raise NoHubError(HOW_TO_NAME_A_HUB)
+
+
+def url_in_settings(name: str, start: Path) -> tuple[str, Path]:
+    """Return the URL of this name in the settings files of pytest from `start` upwards, and its file's directory.
+
+    The URL is empty if there is none. Raises HubUsageError for a settings file that cannot be read.
+    """
+    for directory in _upwards(start):
+        for file, tables in _TABLES.items():
+            path = directory / file
             settings = _read_settings(path)
             for table in tables:
                 found = settings
                 for key in table:
                     found = found[key] if isinstance(found.get(key), dict) else {}
-                url = found.get("dogfood_hub", "")
+                url = found.get(name, "")
                 if not isinstance(url, str):
-                    raise HubUsageError(f"{path}: dogfood_hub is a URL in quotes, not {url!r}")
+                    raise HubUsageError(f"{path}: {name} is a URL in quotes, not {url!r}")
                 if url.strip():
-                    return HubLocation(url=url.strip(), base=directory)
-    local = local_hub()
-    if local.is_file():
-        return HubLocation(url=str(local), base=local.parent)
-    raise NoHubError(HOW_TO_NAME_A_HUB)
+                    return url.strip(), directory
+    return "", start
 
 
 def local_hub() -> Path:
