@@ -107,7 +107,7 @@ class LeakFinder:
 
         Processes that are about to end by themselves get a moment to do so.
         """
-        marked = re.compile(rb"\0%b([a-z-]+)-(\d+)\0" % re.escape(os.fsencode(marker)))
+        marked = b"\0" + os.fsencode(marker)
         deadline = time.monotonic() + _SECONDS_TO_END
         while (found := self._look(marked)) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -117,20 +117,21 @@ class LeakFinder:
         counts = Counter(f"{command} ({found[one]})" for one in roots if (command := _command(one.pid, mask)))
         return tuple(f"{number} x {text}" if number > 1 else text for text, number in counts.items())
 
-    def _look(self, marked: re.Pattern[bytes]) -> dict[watcher.Process, str]:
+    def _look(self, marked: bytes) -> dict[watcher.Process, str]:
         """Return the marked processes, each with the step that started it."""
         here = watcher.pids() if watcher.HAS_PROC else set()
         found: dict[watcher.Process, str] = {}
         for pid in here - self._others:
             process = watcher.read_process(pid)
             if process is not None and process.has_environment:
-                mark = marked.search(watcher.environment_of(pid))
-                if mark is not None:
+                _, _, after = watcher.environment_of(pid).partition(marked)
+                if (mark := _STEP.match(after)) is not None:
                     found[process] = f"{_KINDS[mark[1]]} {mark[2].decode()}"
         self._others = here - {process.pid for process in found}
         return found
 
 
+_STEP = re.compile(rb"([a-z-]+)-(\d+)\0")
 _KINDS = {b"step": "step", b"cleanup-step": "clean-up step", b"action": "action"}
 
 

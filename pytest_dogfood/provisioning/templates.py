@@ -30,7 +30,7 @@ from pytest_dogfood.scheduling.split import Fork, split
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.files import SharedLog, private_directory
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.run_directory import remove_tree
+from pytest_dogfood.storage.run_directory import remove_tree, remove_unless_empty
 from pytest_dogfood.storage.state_copy import NotCopyableError, copy_state, replace_path
 from pytest_dogfood.storage.token_registry import MACHINE, TokenRecord
 
@@ -372,7 +372,7 @@ class StateTemplates:
             names.add(self._workspace.state_called(state, self._tree).name)
             for name in names:
                 if name and not self._must_stay(name):
-                    remove_tree(self._workspace.run.path / name)
+                    remove_unless_empty(self._workspace.run.path / name)
             above = self._tree.forks.get(state)
             state = None if above is None else above.state
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from pytest_dogfood.diagnostics import printable
 from pytest_dogfood.storage.path_replacement import CHUNK, FileSearch, PathReplacement, is_end_of_another
@@ -40,8 +41,11 @@ class FileCopier:
 
     def __init__(self, paths: PathReplacement) -> None:
         self._paths = paths
-        self._search = FileSearch(paths)
         self._clones = True
+
+    @cached_property
+    def _search(self) -> FileSearch:
+        return FileSearch(self._paths)  # has a large buffer, and not every state has files
 
     def copy(self, path: str, seen: os.stat_result, reading: int, writing: int) -> None:
         """Copy the content of an open file into an empty one; `path` is its name in errors."""
