@@ -18,7 +18,7 @@ from tests.benchmarks import overheads
 from tests.benchmarks.checking import check
 from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import TOOLS, available
-from tests.benchmarks.copies import copies
+from tests.benchmarks.copies import copies, restored
 from tests.benchmarks.fanouts import fan_outs, long_jobs
 from tests.benchmarks.graphs import GRAPHS, SHARING_A_STATE, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
@@ -77,6 +77,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     found["page"] = lambda: pages(rounds)
     found["record"] = lambda: records(rounds)
     found["copies"] = lambda: copies(rounds)
+    found["restored"] = lambda: [restored(3 * rounds)]
     found["check"] = lambda: check(rounds)
     found["consistency"] = lambda: consistency(rounds)
     return found

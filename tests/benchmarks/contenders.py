@@ -85,6 +85,21 @@ def provided(graph: Graph, workers: int) -> float:
     )
 
 
+def over_forecast(graph: Graph, workers: int) -> float:
+    """Run the same journeys twice; return the second makespan in terms of the forecast after the first run."""
+    with scratch() as directory:
+        _prepare(directory)
+        _journeys(graph, directory, workers, scope="chain", copied=True)
+        run = ("pytest", "-q", "-p", "no:randomly", "-n", str(workers), "--dogfood")
+        check = ("pytest_dogfood", "check", "--format", "json", "-n", str(workers))
+        call(sys.executable, "-m", *run, cwd=directory)
+        forecast = json.loads(call(sys.executable, "-m", *check, cwd=directory))["plan"]["forecast"][
+            "makespan"
+        ]
+        call(sys.executable, "-m", *run, cwd=directory)
+        return _makespan(graph, directory / "log") / float(forecast)
+
+
 def polling(graph: Graph, workers: int) -> float:
     """Run plain tests that wait for each other, under xdist's own `--dist load`."""
     return _run(graph, lambda directory: _polling(graph, directory, workers))

@@ -1,7 +1,11 @@
-"""What a copy of a state costs: many small files, beside `cp -a`, and much in a file whose blocks can be shared."""
+"""What a copy of a state costs: many small files, beside `cp -a`, and much in a file whose blocks can be shared.
+
+And what it saves: one journey behind a provider that takes a minute, once its state is in the cache.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from pytest_dogfood.storage.state_copy import copy_state
-from tests.benchmarks.contenders import scratch
+from tests.benchmarks.contenders import pytest, scratch
 from tests.benchmarks.measuring import Row, ratio, spread, taking_turns, wall
 
 FILES, SIZE = 1000, 10_000
@@ -26,6 +30,38 @@ def copies(times: int) -> list[Row]:
         _small_files(2 * times + 1),
         *(row for kind in ("btrfs", "xfs") for row in _large_file(kind, times)),
     ]
+
+
+def restored(times: int) -> Row:
+    """Time `-k` of one journey behind a provider that takes a minute, from the second time on."""
+    seconds = 60
+    with scratch() as directory:
+        made = directory / "made"
+        built = {
+            "description": "the product is built",
+            "copyable": True,
+            "inputs": {"files": ["source"]},
+            "probe": "test -f built",
+            "provision": [{"run": f"sleep {seconds} && echo >>{made} && cp $DOGFOOD_ROOT/source built"}],
+        }
+        look = {"id": "look", "requires": ["built"], "steps": [{"run": "cat $DOGFOOD_STATE/built"}]}
+        other = {"id": "other", "requires": ["built"], "steps": [{"run": "true"}]}
+        (directory / "source").write_text("a line of text\n" * 1000)
+        ini = f"[pytest]\ndogfood_cache = on\ndogfood_cache_dir = {directory / '.states'}\n"
+        (directory / "pytest.ini").write_text(ini)
+        (directory / "dogfood.yaml").write_text(json.dumps({"capabilities": {"built": built}}))
+        (directory / "all.journey.json").write_text(json.dumps({"journeys": [look, other]}))
+        first, *later = (
+            wall(lambda: pytest("--dogfood", "-k", "look", cwd=directory)) for _ in range(times + 1)
+        )
+        if len(made.read_text().splitlines()) != 1:
+            raise RuntimeError("what was provisioned was not restored")
+    return Row(
+        what=f"-k of one journey behind a provider of {seconds} s, once it is in the cache, s",
+        ours=median(later),
+        target=2.0,
+        note=f"the first time {first:.1f} s; spread {spread({'': later}):.0%}",
+    )
 
 
 def _small_files(times: int) -> Row:
