@@ -279,8 +279,8 @@ class CapabilityGraph:
     def _put_last(self, last: JourneyId, token: Token, found: Precedence) -> None:
         """Put a journey that destroys a token after all others that use or establish it, unless that makes a cycle.
 
-        Of two journeys that both need and destroy it, the first given comes first. A machine-wide token is destroyed
-        only after all journeys for which one of its users may have to be replayed.
+        Of two journeys that both need and destroy it, the first given comes first. A shared token is destroyed only
+        after all journeys for which one of its users may have to be replayed.
         """
         users = self._dealing_with.get(token, [])
         position = users.index(last) if last in users else len(users)
@@ -289,7 +289,7 @@ class CapabilityGraph:
             for number, other in enumerate(users)
             if number < position or token not in self.journeys[other].invalidates
         )
-        if self.scope_of(token) is Scope.MACHINE:
+        if self.scope_of(token).is_shared:
             others |= dict.fromkeys(behind for other in users for behind in found.waiting_for(other))
         found.put_behind(last, others)
 
@@ -301,7 +301,7 @@ class CapabilityGraph:
     def chains(self) -> Mapping[JourneyId, ChainId]:
         """The chain of each journey: journeys share it if they name the same chain-scoped token or follow each other.
 
-        A machine-wide token connects no journeys, and neither do the tokens that its provider needs.
+        A token of the machine or the fleet connects no journeys, and neither do the tokens that its provider needs.
         """
         same = DisjointSets(self.journeys)
         first_with: dict[str, JourneyId] = {}

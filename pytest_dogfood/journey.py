@@ -66,10 +66,16 @@ class Tier(IntEnum):
 
 
 class Scope(StrEnum):
-    """Where a token is true: in one state directory, or for every worker of this machine."""
+    """Where a token is true: in one state directory, for every worker of this machine, or on every machine."""
 
     CHAIN = "chain"
     MACHINE = "machine"
+    FLEET = "fleet"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the token lies outside of all states, so that it ties no journeys to one place."""
+        return self is not Scope.CHAIN
 
 
 class StreamExpectation(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from pytest_dogfood.diagnostics import Location, counted
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import (
     JourneyId,
-    Scope,
     Token,
     is_named_by,
     is_of_a_test,
@@ -207,7 +206,8 @@ def _chain_and_state(graph: CapabilityGraph, journey: JourneyId) -> Iterator[str
 
 
 def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:
-    where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
+    scope = graph.scope_of(token)
+    where = f"once for the {scope}" if scope.is_shared else "in its chain's state"
     provisioned = f"provisioned {provider_of(graph, token)}, {where}"
     makers = [member for member in graph.establishing(token) if member in planned]
     establishers = ", ".join(makers)

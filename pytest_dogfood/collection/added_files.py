@@ -14,7 +14,7 @@ from pytest_dogfood.collection.project import Project
 from pytest_dogfood.collection.source_marks import SourceMarks, is_test_file, marks_in, may_establish
 from pytest_dogfood.collection.stash import ADDED, PROJECT
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId, Scope, Token
+from pytest_dogfood.journey import JourneyId, Token
 
 
 def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
@@ -68,7 +68,7 @@ def _establishing(
         for one in graph.establishing(token):
             waiting += graph.journeys[one].requires
             # Within its chain it can be replayed for others, once its prerequisites have run.
-            if one in journeys and (graph.journeys[one].use or graph.scope_of(token) is Scope.MACHINE):
+            if one in journeys and (graph.journeys[one].use or graph.scope_of(token).is_shared):
                 found.add(journeys[one])
         for path, marks in offers.items():
             if path not in found and marks.may_establish(token):

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import StepsResult, run_steps
-from pytest_dogfood.journey import Capability, ChainId, Scope, Token, variable_for
-from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence, Probed
+from pytest_dogfood.journey import Capability, ChainId, Token, variable_for
+from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
+from pytest_dogfood.provisioning.probes import Probed
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.pinned_plan import Idle, PinnedPlan, lines_of
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
@@ -140,7 +141,7 @@ class StateObserver:
             if graph.chains[journey.id] == chain
             for token in graph.chain_tokens_of(journey)
         )
-        tokens = [one for one in named if one in of_chain or graph.scope_of(one) is Scope.MACHINE]
+        tokens = [one for one in named if one in of_chain or graph.scope_of(one).is_shared]
         return tuple(one for one in (tokens if named else of_chain) if self._probe_of(one) is not None)
 
     def _probe_of(self, token: Token) -> Capability | None:

@@ -313,7 +313,7 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
     others = graph.prerequisites[journey.id]
     implied = {earlier for other in others for earlier in graph.all_before(other) if earlier != other}
     required = {member for token in graph.needed_by(journey) for member in graph.establishing(token)}
-    machine = [token for token in journey.invalidates if graph.scope_of(token) is Scope.MACHINE]
+    shared = [token for token in journey.invalidates if graph.scope_of(token).is_shared]
     for other in others:
         if other in implied or other in required:
             continue
@@ -321,7 +321,7 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
         # A journey that uses none of them may still follow one that does, and require its replay.
         direct = [token for token in journey.invalidates if token in dealt_with]
         by_scope: dict[Scope, list[Token]] = defaultdict(list)
-        for token in direct or machine or journey.invalidates:
+        for token in direct or shared or journey.invalidates:
             by_scope[graph.scope_of(token)].append(token)
         for scope, names in by_scope.items():
             yield Link(

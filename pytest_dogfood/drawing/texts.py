@@ -125,7 +125,7 @@ def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
 def provider_line(node: ProviderNode) -> str:
     """Return the kind of a provider, and the scope of its token."""
     kind = "not from any journey" if node.kind is ProviderKind.ELSEWHERE else str(node.kind)
-    words = [kind, "machine" if node.scope is Scope.MACHINE else "", locks_in_words(node.locks)]
+    words = [kind, str(node.scope) if node.scope.is_shared else "", locks_in_words(node.locks)]
     return " · ".join(filter(None, words))
 
 
@@ -207,7 +207,7 @@ def journey_title(picture: Picture, node: JourneyNode) -> str:
 
 def provider_title(picture: Picture, node: ProviderNode) -> str:
     """Return all facts on a provider, one on each line."""
-    where = "once for the machine" if node.scope is Scope.MACHINE else "in the state of one chain"
+    where = f"once for the {node.scope}" if node.scope.is_shared else "in the state of one chain"
     first = f"{node.token} {_BY_KIND[node.kind]}, {where}"
     return "\n".join([first, *lock_facts(picture, node.locks), *needs_and_gives(picture.links, node.key)])
 

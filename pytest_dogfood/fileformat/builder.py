@@ -11,7 +11,6 @@ from msgspec import Struct, field
 from pytest_dogfood.diagnostics import Location, Severity
 from pytest_dogfood.fileformat.nodes import Findings, Node, ScalarNode, shown
 from pytest_dogfood.fileformat.shapes import Fields
-from pytest_dogfood.fileformat.tables import FLEET
 from pytest_dogfood.journey import (
     Capability,
     Expectation,
@@ -190,11 +189,6 @@ def read_capability(
     probe: Fields | None = get("probe")
     _report_contradictory_capability(token, fields, findings)
     _report_uncopyable(token, fields, findings)
-    scope = get("scope", Scope.CHAIN)
-    if scope == FLEET:
-        message = "the scope 'fleet' is not available yet"
-        findings.add(fields.value("scope"), "fleet-not-available", message, hint="use chain or machine")
-        scope = Scope.CHAIN
     written: Fields | None = get("service")
     service: Service | None = None
     if written is not None and written.get("run") is not None:
@@ -211,7 +205,7 @@ def read_capability(
         token=Token(token),
         location=findings.location(at),
         description=get("description", ""),
-        scope=scope,
+        scope=get("scope", Scope.CHAIN),
         requires=read_tokens(get("requires", ()), findings),
         probe=read_steps([probe], findings, defaults)[0] if probe else None,
         provision=read_steps(get("provision", ()), findings, defaults),

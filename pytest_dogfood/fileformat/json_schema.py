@@ -248,7 +248,7 @@ def _duration(shape: scalars.Duration, _: dict[str, JsonSchema]) -> JsonSchema:
 
 @draw.register(shapes.Choice)
 def _choice(shape: shapes.Choice[Any], _: dict[str, JsonSchema]) -> JsonSchema:
-    return {"enum": [word for word in shape.options if word not in shape.unsaid]}
+    return {"enum": list(shape.options)}
 
 
 @draw.register(shapes.ListOf)

@@ -138,14 +138,13 @@ class WholeNumber(Struct, frozen=True, kw_only=True):
 
 
 class Choice(Struct, Generic[T], frozen=True, kw_only=True):
-    """One of a few words, each for a value; those `unsaid` are accepted, but not suggested."""
+    """One of a few words, each for a value."""
 
     options: Mapping[str, T]
-    unsaid: tuple[str, ...] = ()
 
     @property
     def expected(self) -> str:
-        words = [word for word in self.options if word not in self.unsaid]
+        words = list(self.options)
         return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
 
     def read(self, node: Node, findings: Findings) -> T | None:

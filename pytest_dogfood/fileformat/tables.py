@@ -46,9 +46,6 @@ from pytest_dogfood.fileformat.shapes import (
 )
 from pytest_dogfood.journey import Scope, Tier
 
-FLEET = "fleet"
-"""A scope that is reserved, and refused with its own message."""
-
 _COMMAND = ("cmd", "command", "script", "exec", "bash")
 _TITLE = ("title", "description")
 
@@ -264,7 +261,7 @@ CAPABILITY = Record(
     keys={
         "description": Key(TEXT, "What is true while the token is present."),
         "scope": Key(
-            Choice(options={"chain": Scope.CHAIN, "machine": Scope.MACHINE, FLEET: FLEET}, unsaid=(FLEET,)),
+            Choice(options={str(scope): scope for scope in Scope}),
             "Where the token is true (default: `chain`).",
             examples=("machine",),
         ),

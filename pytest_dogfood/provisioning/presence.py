@@ -7,140 +7,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import BackgroundProcess, is_alive, stop
-from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
+from pytest_dogfood.execution.runner import StepsResult, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, variable_for
+from pytest_dogfood.journey import Capability, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.provisioning.probes import Placed, Probed, ProbedBases
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.token_registry import MACHINE, MachineRegistry, Registry, TokenRecord
-from pytest_dogfood.walks import in_order, reachable
+from pytest_dogfood.storage.token_registry import MACHINE, Leases, MachineRegistry, Registry, TokenRecord
 
 PROBE_TIMEOUT = 60.0
 """Seconds that a probe may take if its capability sets no `timeout`."""
 
 WAS_THERE = "it was there already"
-
-NOT_FOUND = frozenset({126, 127})
-"""Exit statuses by which a shell says that it could not run a command (POSIX, Exit Status for Commands)."""
-
-Placed = tuple[Token, str]
-"""A token and its place in the registry."""
-
-
-class Probed(Struct, frozen=True, kw_only=True):
-    """The result of a probe: how it ended, and its runner; `trouble` says why it could not be started."""
-
-    token: Token
-    done: StepsResult
-    runner: ShellRunner
-    trouble: str = ""
-
-    @property
-    def present(self) -> bool:
-        return not self.trouble and self.done.failure is None
-
-    @property
-    def timed_out(self) -> bool:
-        failure = self.done.failure
-        return failure is not None and failure.seen is not None and failure.seen.timed_out
-
-    @property
-    def why_not_run(self) -> str:
-        """Why the probe shows neither presence nor absence; empty if it shows one of them."""
-        failure = self.done.failure
-        if self.trouble or failure is None or failure.seen is None:
-            return self.trouble
-        if failure.seen.timed_out:
-            return f"it timed out after {failure.seen.limit:g} s"
-        if failure.seen.status < 0:
-            return f"signal {-failure.seen.status} ended it"
-        return f"its exit status is {failure.seen.status}" if failure.seen.status in NOT_FOUND else ""
-
-    @property
-    def denial(self) -> str:
-        """The result of a probe that ran but did not succeed, as the end of a sentence."""
-        failure = self.done.failure
-        if failure is None or failure.seen is None or failure.wrong[0].what != "exit status":
-            return "did not meet its expectations"
-        return f"exited {failure.seen.status}"
-
-    @property
-    def text(self) -> str:
-        """The text about a probe that did not succeed: first the reason, if it could not be run at all."""
-        step = failure_text(self.done, self.runner, what=f"probe of {self.token}, step")
-        if why := self.runner.mask(self.why_not_run):
-            cure = "let it exit with 1 where the token is missing"
-            return f"the probe of {self.token!r} cannot be run: {why}; {cure}\n{step}".rstrip()
-        return step
-
-
-class ProbedBases:
-    """Finds the probes for a token without one: those of the nearest tokens with a probe on which it rests.
-
-    Such a token is present while all tokens on which it rests are present and older than it: a base that was made again
-    does not contain what was built on the old one.
-    """
-
-    def __init__(self, graph: CapabilityGraph, registry: Registry) -> None:
-        self._graph = graph
-        self._registry = registry
-        # Valid until a token is lost: in a chain of thousands, each item adds one token to it.
-        self._known: dict[Placed, tuple[Placed, ...]] = {}
-        self._losses = 0
-
-    def has_probe(self, token: Token) -> bool:
-        capability = self._graph.capability(token)
-        return capability is not None and capability.probe is not None
-
-    def of(self, token: Token, place: str) -> tuple[Placed, ...] | None:
-        """Return the tokens whose probes count for `token`; None if a token on which it rested is lost."""
-        if self._losses != self._registry.losses:
-            self._losses = self._registry.losses
-            self._known.clear()
-        if (token, place) in self._known:
-            return self._known[token, place]
-
-        def unknown(one: Placed) -> list[Placed]:
-            return [
-                base for base in self._bases(*one) if not (self.has_probe(base[0]) or base in self._known)
-            ]
-
-        # Bases first, and not by recursion: a chain may be longer than the stack.
-        for one in in_order({one: unknown(one) for one in reachable([(token, place)], unknown)}):
-            if (below := self._combined(*one)) is not None:
-                self._known[one] = below
-        return self._known.get((token, place))
-
-    def _bases(self, token: Token, place: str) -> tuple[Placed, ...]:
-        record = self._registry.record_of(token, place)
-        if record is None:
-            return ()
-        maker = JourneyId(record.by)
-        bases = self._graph.bases_of(record.token, maker if maker in self._graph.journeys else None)
-        home = record.home or record.place
-        return tuple(
-            (base, MACHINE if self._graph.scope_of(base) is Scope.MACHINE else home) for base in bases
-        )
-
-    def _combined(self, token: Token, place: str) -> tuple[Placed, ...] | None:
-        record = self._registry.record_of(token, place)
-        if record is None:
-            return None
-        found: dict[Placed, None] = {}
-        for base in self._bases(token, place):
-            below = (base,) if self.has_probe(base[0]) else self._known.get(base)
-            if below is None or self._registry.known_of(*base).last_since > record.since:
-                return None
-            found.update(dict.fromkeys(below))
-        return tuple(found)
 
 
 class Presence:
@@ -149,6 +34,11 @@ class Presence:
     def __init__(
         self, graph: CapabilityGraph, registry: Registry, machine: MachineRegistry, workspace: Workspace
     ) -> None:
+        # Runs share no tokens of a fleet, so the leases on them are in the directory of the run.
+        self._leases: dict[Scope, Leases] = {
+            Scope.MACHINE: machine,
+            Scope.FLEET: machine.for_one_run(registry.shared / Scope.FLEET),
+        }
         self.graph = graph
         self.registry = registry
         self.machine = machine
@@ -159,26 +49,29 @@ class Presence:
         self._bases = ProbedBases(graph, registry)
 
     def place_of(self, token: Token, state: ChainState) -> str:
-        return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
+        return MACHINE if self.graph.scope_of(token).is_shared else state.name
 
     def record_of(self, token: Token, state: ChainState) -> TokenRecord | None:
         """Return the record of a token, without running its probe."""
         return self.registry.record_of(token, self.place_of(token, state))
 
-    def outlives_runs(self, token: Token) -> bool:
-        """Return whether other runs on this machine use the token too: probe, provision or release it.
+    def leases_on(self, token: Token) -> Leases | None:
+        """Return the leases on a token that others use too: other runs on this machine, or all workers of this run.
 
-        A service belongs to its run, and so does a token that only journeys can establish.
+        They say whether the token was there before, and who ends last. A token of a chain has none. A service belongs
+        to its run, and so does a token that only journeys can establish.
         """
         capability = self.graph.capability(token)
-        if capability is None or capability.scope is not Scope.MACHINE or capability.service:
-            return False
-        return bool(capability.probe or capability.provision or capability.release)
+        if capability is None or capability.service:
+            return None
+        is_used = capability.probe or capability.provision or capability.release
+        return self._leases.get(capability.scope) if is_used else None
 
     @contextmanager
     def locked(self, token: Token, state: ChainState) -> Iterator[None]:
         """Keep other processes, and other runs that use the token, from probing, provisioning or releasing it."""
-        against_other_runs = self.machine.locked(token) if self.outlives_runs(token) else nullcontext()
+        leases = self.leases_on(token)
+        against_other_runs = leases.locked(token) if leases is not None else nullcontext()
         with self.registry.locked(token, self.place_of(token, state)), against_other_runs:
             yield
 
@@ -199,10 +92,10 @@ class Presence:
         # If the probe hung, each further run would take the whole time limit again.
         if not self._bases.has_probe(token) or self.registry.known_of(token, place).hung:
             return None
-        values = self._values_from_other_runs(token)
-        if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
+        values, leases = self._values_from_leases(token), self.leases_on(token)
+        if values is None and leases is not None and self._is_seen(token, state, {}):
             # Present already, with values that this run does not know: a run that finds them must not release it.
-            self.machine.take_lease(token, ours=False, values={})
+            leases.take_lease(token, ours=False, values={})
         if values is None or not self._is_seen(token, state, values):
             said = self.denials.get((token, place))
             if said is not None and said.timed_out:
@@ -235,18 +128,19 @@ class Presence:
 
     def _is_there(self, base: Token, place: str, asking: ChainState) -> bool:
         """Probe a token in its place, and write nothing: the caller does not hold its lock."""
-        # The tokens on which a machine-wide token rests may be in another chain.
+        # The tokens on which a token of the machine or the fleet rests may be in another chain.
         state = asking if place in {MACHINE, asking.name} else self.workspace.state_at(place)
         if self.registry.record_of(base, place) is not None:
             return self.is_still_present(base, state)
-        values = self._values_from_other_runs(base)
+        values = self._values_from_leases(base)
         return values is not None and self._is_seen(base, state, values)
 
-    def _values_from_other_runs(self, token: Token) -> Mapping[str, str] | None:
+    def _values_from_leases(self, token: Token) -> Mapping[str, str] | None:
         capability = self.graph.capability(token)
         if capability is not None and capability.service is not None:
             return None  # only this run could have started it
-        record = self.machine.record_of(token) if self.outlives_runs(token) else None
+        leases = self.leases_on(token)
+        record = leases.record_of(token) if leases is not None else None
         values = record.values if record else {}
         return values if self.graph.values_wanted(token) <= set(values) else None
 
@@ -285,11 +179,12 @@ class Presence:
         return f"{how}{more}" if failed is None else f"{how}{more}\n{failed.text}"
 
     def record(self, record: TokenRecord) -> TokenRecord:
-        """Record that a token is present, with this run's lease if other runs use the token too."""
+        """Record that a token is present, with this run's lease if others use the token too."""
         self.registry.record(record)
-        if self.outlives_runs(record.token):
+        leases = self.leases_on(record.token)
+        if leases is not None:
             open_values = {name: value for name, value in record.values.items() if name not in record.secret}
-            lease = self.machine.take_lease(record.token, ours=record.ours, values=open_values)
+            lease = leases.take_lease(record.token, ours=record.ours, values=open_values)
             if lease.ours and not record.ours:
                 # Another run has made it. If this one ends last it releases it, even if the token is lost by then.
                 self.registry.claim(record.token, record.place, record.values, record.secret)
@@ -301,15 +196,17 @@ class Presence:
     def claim(self, token: Token, state: ChainState) -> None:
         """Claim a token for release, before the first step that makes it.
 
-        A machine-wide token that was present before any run used it is never released.
+        A token of the machine that was present before any run used it is never released, nor is one of the fleet that
+        was present before this run.
         """
         capability = self.graph.capability(token)
         if capability is None or not capability.release:
             return
         with self.locked(token, state):
-            if self.outlives_runs(token):
+            leases = self.leases_on(token)
+            if leases is not None:
                 self.ask(token, state)
-                self.machine.take_lease(token, ours=True, values={})
+                leases.take_lease(token, ours=True, values={})
             self.registry.claim(token, self.place_of(token, state))
 
     def saving_for(self, tokens: Iterable[Token], state: ChainState) -> StepsResult:
@@ -344,7 +241,7 @@ class Presence:
 
         All but the probe run under the locks of the capability. Outputs are called after `what` they do.
         """
-        shared = self.graph.scope_of(token) is Scope.MACHINE
+        shared = self.graph.scope_of(token).is_shared
         place = self.workspace.run.shared if shared else state.path
         needs = self.variables(self.graph.needs_of_provider(token), state)
         own = {variable_for(token, name): value for name, value in values.items()}

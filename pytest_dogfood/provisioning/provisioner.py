@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import failure_text, run_steps
-from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, is_of_a_test
+from pytest_dogfood.journey import Capability, JourneyId, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated
 from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
@@ -149,7 +149,7 @@ class Provisioner:
                 f"one: mark this test with @pytest.mark.requires({token!r}), "
                 "or give the token a 'provision:' under 'capabilities:'"
             )
-        if self._graph.scope_of(token) is Scope.MACHINE:
+        if self._graph.scope_of(token).is_shared:
             while any(self.journal.runs_elsewhere(one) for one in makers):
                 time.sleep(WAIT)
         locks = self.presence.workspace.named_locks()
@@ -178,7 +178,7 @@ class Provisioner:
             record = self._ask(token, request)
             if record is not None and self.presence.workspace.provisions_again(record):
                 record = self._provision(token, request)
-            if record is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
+            if record is None and (alone or not self._graph.scope_of(token).is_shared):
                 record = self._provision(token, request)
         if record is None:
             # Provisioning a machine-wide token may take the locks of other such tokens. One more lock is acquired

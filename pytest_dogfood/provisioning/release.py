@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
-from pytest_dogfood.journey import Scope, StateId, Token
+from pytest_dogfood.journey import StateId, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.lifetimes import Lifetimes
@@ -29,7 +29,7 @@ def _has_release(presence: Presence, token: Token) -> bool:
 
 def _needs_release(presence: Presence, token: Token) -> bool:
     """Return whether there is anything to do for a token once nothing needs it any more."""
-    return _has_release(presence, token) or presence.outlives_runs(token)
+    return _has_release(presence, token) or presence.leases_on(token) is not None
 
 
 def _unreleased(presence: Presence, places: Iterable[str]) -> Iterator[tuple[Token, str, float]]:
@@ -61,8 +61,8 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
                 return ""  # another process was faster
             presence.registry.released(token, place)
             presence.stop_service(None if claim is None else claim.service)
-            shared = presence.outlives_runs(token)
-            is_last = presence.machine.drop_lease(token) if shared else claim is not None
+            leases = presence.leases_on(token)
+            is_last = claim is not None if leases is None else leases.drop_lease(token)
             if not is_last or not capability.release:
                 return ""
             runner = presence.runner_for(token, capability, state, made.values, what="release")
@@ -75,8 +75,8 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             done = StepsResult()
             with presence.workspace.activity(Kind.RELEASE, token, runner, done, place=place):
                 run_steps(capability.release, runner, keep_going=True, done=done)
-            if shared and done.failure is None:
-                presence.machine.forget(token)  # not earlier: until then it is still ours to release
+            if leases is not None and done.failure is None:
+                leases.forget(token)  # not earlier: until then it is still ours to release
             return failure_text(done, runner, what=f"release of {token}, step")
     finally:
         locks.release()
@@ -85,7 +85,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
 class ChainRelease:
     """Releases the tokens of a chain's state with the last of the chain's items that keeps them alive.
 
-    Not those that a token of the whole machine may rest on: only the leading process knows when that dies.
+    Not those that a token of the machine or the fleet may rest on: only the leading process knows when that dies.
     """
 
     def __init__(self, plan: Plan, presence: Presence, journal: Journal) -> None:
@@ -94,7 +94,7 @@ class ChainRelease:
         self._plan = plan
         self._lifetimes = Lifetimes(plan)
         scope_of = presence.graph.scope_of
-        shared = [token for token in plan.rests_on if scope_of(token) is Scope.MACHINE]
+        shared = [token for token in plan.rests_on if scope_of(token).is_shared]
         candidates = plan.rests_on.keys() - self._lifetimes.below(shared)
         self._ours = {token for token in candidates if _needs_release(presence, token)}
         self._begun: set[StateId] = set()
@@ -124,7 +124,7 @@ class ChainRelease:
 
 
 class MachineRelease:
-    """Keeps machine-wide tokens while they are used; then services stop. The rest is released at the end of the run.
+    """Keeps shared tokens while they are used; then services stop. The rest is released at the end of the run.
 
     If items may request tokens at run time, any of them may be the last user, and services stop with the run, too.
     """

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.execution.runner import StepsResult, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
-from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
+from pytest_dogfood.journey import Journey, JourneyId, Mark, Token, is_of_a_test
 from pytest_dogfood.outcomes import (
     CachedState,
     Cause,
@@ -171,7 +171,7 @@ class Replayer:
             end = self._journal.end_of(journey.id, state=request.state.name)
             cause = None if end is None else end.blocking_cause()
             if cause is None:
-                shared = graph.scope_of(token) is Scope.MACHINE
+                shared = graph.scope_of(token).is_shared
                 state = self._presence.workspace.state_of(graph, journey) if shared else request.state
                 started = request.now()
                 cause = self.replay(journey, state, request)
@@ -203,7 +203,7 @@ class Replayer:
         if end is None or not end.outcome.establishes:
             why = f", and only the Python test {test.id} establishes it: a test cannot be replayed"
             return f"{why}; {cure} under 'capabilities:'"
-        where = "" if graph.scope_of(token) is Scope.MACHINE else state.name
+        where = "" if graph.scope_of(token).is_shared else state.name
         since = [one for one in self._journal.run_since(end.at, state=where) if one in graph.journeys]
         destroyers = [one for one in since if token in graph.journeys[one].invalidates]
         lost = "it has been lost since"

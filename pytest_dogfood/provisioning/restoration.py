@@ -79,7 +79,7 @@ class StateRestorer:
                 gated=self._provisioner.gated,
                 blocked=self._workspace.settings.blocked,
             )
-            if not self._is_open(recipe) or not self._has_machine_tokens(recipe, state, request):
+            if not self._is_open(recipe) or not self._has_shared_tokens(recipe, state, request):
                 return None
             self._require_empty(state)
             key = self._key(recipe, state)
@@ -118,14 +118,14 @@ class StateRestorer:
             one.message for token in recipe.makers for one in registry.attempts(token)
         )
 
-    def _has_machine_tokens(self, recipe: Recipe, state: ChainState, request: Request) -> bool:
-        """Provision the machine-wide tokens that a state needs; False if one cannot be had, which is found again."""
-        if not recipe.machine:
+    def _has_shared_tokens(self, recipe: Recipe, state: ChainState, request: Request) -> bool:
+        """Provision the shared tokens that a state needs; False if one cannot be had, which is found again."""
+        if not recipe.shared:
             return True
         asked = Request(journey=request.journey, state=state, fixture=request.fixture)
         locks = self._workspace.named_locks()
         try:
-            self._provisioner.acquire(recipe.machine, asked, locks)
+            self._provisioner.acquire(recipe.shared, asked, locks)
         except (HarnessError, DeferredError):
             return False
         finally:

@@ -10,7 +10,7 @@ from pytest_dogfood.execution import background
 from pytest_dogfood.execution.output import read_tail
 from pytest_dogfood.execution.shell import shell_argv
 from pytest_dogfood.execution.step import expand
-from pytest_dogfood.journey import Capability, Scope, Service, Token
+from pytest_dogfood.journey import Capability, Service, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
 from pytest_dogfood.provisioning.workspace import WORKER_MARKER, ChainState
@@ -39,7 +39,7 @@ def start_service(
     values = {name: str(port) for name, port in ports.items()}
     runner = presence.runner_for(token, capability, state, values, what="service")
     environment = dict(runner.environment)
-    if capability.scope is Scope.MACHINE:
+    if capability.scope.is_shared:
         environment["DOGFOOD_WORKER"] = environment[WORKER_MARKER] = OF_THE_RUN
     for name, text in service.env.items():
         environment[name] = expand(text, environment)

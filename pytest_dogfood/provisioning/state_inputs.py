@@ -45,7 +45,7 @@ def facts_of(
         "machine": [os.fsencode(root).hex(), os.getuid(), sys.platform, platform.machine(), _system()],
         "shells": sorted(" ".join(shell_argv("", shell)) for shell in shells),
         "scripts": {path: _file(root / path) for path in recipe.scripts},
-        "values": {token: _values(presence, token, state) for token in recipe.machine},
+        "values": {token: _values(presence, token, state) for token in recipe.shared},
         "inputs": {
             capability.token: _inputs(capability, presence, root) for capability in recipe.capabilities
         },

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, JourneyId, Scope, StateId, Tier, Token
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, StateId, Tier, Token
 from pytest_dogfood.scheduling.split import StateTree, split
 from pytest_dogfood.walks import in_order, reachable
 
@@ -362,7 +362,7 @@ def prerequisites_to_run(
         token = waiting.pop()
         if token not in seen and not graph.has_independent_provider(token):
             seen.add(token)
-            require(graph.establishing(token), anywhere=graph.scope_of(token) is Scope.MACHINE)
+            require(graph.establishing(token), anywhere=graph.scope_of(token).is_shared)
             present.update(wanted)
             in_run.update(wanted)
     return tuple(journey for journey in graph.journeys if journey in wanted)
@@ -376,7 +376,7 @@ def _is_run_by_pytest(journey: Journey) -> bool:
 def _replayable(graph: CapabilityGraph) -> set[JourneyId]:
     """Return the journeys that can be replayed on any worker that needs them.
 
-    Machine-wide tokens are available to all of them, whatever has provided them. A fixture's token is not: it is set up
+    Shared tokens are available to all of them, whatever has provided them. A fixture's token is not: it is set up
     for an item that can see the fixture, in the state of its chain.
     """
     found: set[JourneyId] = set()
@@ -384,7 +384,7 @@ def _replayable(graph: CapabilityGraph) -> set[JourneyId]:
     def can_be_had(token: Token) -> bool:
         if token in graph.fixtures:
             return False
-        if graph.scope_of(token) is Scope.MACHINE or graph.has_own_provider(token):
+        if graph.scope_of(token).is_shared or graph.has_own_provider(token):
             return True
         return all(member in found for member in graph.establishing(token))
 

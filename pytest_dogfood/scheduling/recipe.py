@@ -19,7 +19,6 @@ from pytest_dogfood.journey import (
     Capability,
     Journey,
     JourneyId,
-    Scope,
     Script,
     Step,
     Token,
@@ -42,12 +41,12 @@ class NotCacheableError(Exception):
 class Recipe(Struct, frozen=True, kw_only=True):
     """What provisions tokens in an empty state.
 
-    `makers` maps each token that is in the state then to what makes it, those on which others rest first. `machine`
-    names the machine-wide tokens that are needed for that. `capabilities` and `journeys` are what defines all this.
+    `makers` maps each token that is in the state then to what makes it, those on which others rest first. `shared`
+    names the tokens outside of all states that are needed for that. `capabilities` and `journeys` define all this.
     """
 
     makers: Mapping[Token, str]
-    machine: tuple[Token, ...]
+    shared: tuple[Token, ...]
     capabilities: tuple[Capability, ...]
     journeys: tuple[Journey, ...]
 
@@ -88,7 +87,7 @@ def recipe_for(
             raise NotCacheableError(f"{journey.id} is selected, and so it is run")
         if journey.id in gated:
             raise NotCacheableError(f"{journey.id} waits for a gate that another shard runs")
-    for token in (*recipe.makers, *recipe.machine):
+    for token in (*recipe.makers, *recipe.shared):
         if token in blocked:
             raise NotCacheableError(f"{token!r} is declared blocked")
     return recipe
@@ -98,8 +97,8 @@ def _unchecked_recipe(graph: CapabilityGraph, tokens: Iterable[Token]) -> Recipe
     needs: dict[Token, tuple[Token, ...]] = {}
 
     def needed_for(token: Token) -> tuple[Token, ...]:
-        if graph.scope_of(token) is Scope.MACHINE:
-            _refuse_machine_token(graph, token)
+        if graph.scope_of(token).is_shared:
+            _refuse_shared_token(graph, token)
             return graph.needs_of_provider(token)  # what needs it also sees their values
         maker = _maker_of(graph, token)
         needs[token] = graph.needs_of_provider(token) if maker is None else graph.required_by(maker)
@@ -117,7 +116,7 @@ def _unchecked_recipe(graph: CapabilityGraph, tokens: Iterable[Token]) -> Recipe
             makers |= dict.fromkeys(maker.establishes, maker.id)
     return Recipe(
         makers=makers,
-        machine=tuple(token for token in found if graph.scope_of(token) is Scope.MACHINE),
+        shared=tuple(token for token in found if graph.scope_of(token).is_shared),
         capabilities=tuple(_capability_with_inputs(graph, token) for token in makers),
         journeys=tuple(journeys.values()),
     )
@@ -146,7 +145,7 @@ def _maker_of(graph: CapabilityGraph, token: Token) -> Journey | None:
     raise NotCacheableError(f"only tests establish {token!r}")
 
 
-def _refuse_machine_token(graph: CapabilityGraph, token: Token) -> None:
+def _refuse_shared_token(graph: CapabilityGraph, token: Token) -> None:
     """Refuse a token that ends with the run: what was built on it is of no use in the next one."""
     capability = graph.capability(token)
     by_fixture = token in graph.fixtures

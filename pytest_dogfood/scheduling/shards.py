@@ -16,7 +16,7 @@ from math import fsum
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Journey, Scope, StateId, Token
+from pytest_dogfood.journey import Journey, StateId, Token
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, usual_duration
 from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.walks import reachable
@@ -107,7 +107,7 @@ class _Costs:
         self._graph = graph
         self._seconds = seconds
         self._act_for = cache(self._act)
-        self._cost_for_machine = cache(self._cost)
+        self._cost_of_shared = cache(self._cost)
         self._needed_for = cache(self._needed)
 
     def needs_of(self, journeys: Collection[Journey]) -> dict[str, float]:
@@ -120,10 +120,10 @@ class _Costs:
         copyable = self._below(filter(self._graph.is_copyable, named))
         acts = dict(map(self._act_for, copyable))
         for token in copyable:
-            named.update(dict.fromkeys(self._needed_for(token, Scope.MACHINE)))
+            named.update(dict.fromkeys(self._needed_for(token, shared=True)))
         for token in named:
-            if self._graph.scope_of(token) is Scope.MACHINE:
-                acts[token] = self._cost_for_machine(token)
+            if self._graph.scope_of(token).is_shared:
+                acts[token] = self._cost_of_shared(token)
         return acts
 
     def brought_by(self, journeys: Iterable[Journey]) -> set[str]:
@@ -143,12 +143,12 @@ class _Costs:
 
         Machine-wide tokens that the replays need are needs of the same unit, and counted there.
         """
-        return reachable(tokens, lambda token: self._needed_for(token, Scope.CHAIN))
+        return reachable(tokens, lambda token: self._needed_for(token, shared=False))
 
-    def _needed(self, token: Token, scope: Scope) -> tuple[Token, ...]:
-        """Return the tokens of a scope that the replay for a token needs."""
+    def _needed(self, token: Token, *, shared: bool) -> tuple[Token, ...]:
+        """Return the tokens that the replay for a token needs: those outside of all states, or those of chains."""
         needs = (need for journey in self._replayed_for(token) for need in self._graph.needed_by(journey))
-        return tuple(need for need in needs if self._graph.scope_of(need) is scope)
+        return tuple(need for need in needs if self._graph.scope_of(need).is_shared is shared)
 
     def _replayed_for(self, token: Token) -> list[Journey]:
         """Return the journey that is replayed for a token; none if it has another provider."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct, field
@@ -21,13 +21,13 @@ from pytest_dogfood.storage.files import SharedLog, private_directory, read_as, 
 from pytest_dogfood.storage.locks import LockTable
 
 MACHINE = "machine"
-"""The place of tokens with the scope `machine`; other places are names of states."""
+"""The place of tokens with the scope `machine` or `fleet`; other places are names of states."""
 
 BY_PROVISION = "provision"
 """The maker, in its record, of a token that its own provision steps have made."""
 
 SEVERAL = Token("_several")
-"""Name of the lock for provisioning machine-wide tokens that depend on each other; no token has such a name."""
+"""Name of the lock for provisioning shared tokens that depend on each other; no token has such a name."""
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class Claim(Struct, frozen=True, kw_only=True):
 class TokenRecord(Claim, frozen=True, kw_only=True):
     """A token that is present in a place. `by` names its maker; `ours` is False if it was present before the run.
 
-    `home` names the state in which a machine-wide token was made: the chain's tokens on which it rests are there.
+    `home` names the state in which a shared token was made: the chain's tokens on which it rests are there.
     """
 
     token: Token
@@ -98,8 +98,8 @@ class KnownToken(Struct, frozen=True, kw_only=True):
 class Registry:
     """Records of one run, in `directory`; the same token in another state is another record.
 
-    To change a record, hold the token's lock in its place. Machine-wide tokens may be those of several runs that follow
-    one another: then their records are in the directory `machine`.
+    To change a record, hold the token's lock in its place. Shared tokens may be those of several runs that follow one
+    another: then their records are in the directory `machine`.
     """
 
     def __init__(
@@ -110,6 +110,8 @@ class Registry:
         lock_table: Callable[[Path], LockTable] = LockTable,
     ) -> None:
         directory = private_directory(directory)
+        self.shared = machine or directory
+        """Where the records of tokens are that lie outside of all states."""
         self._log = SharedLog(directory / "records", KnownToken)
         self._locks = lock_table(directory / "locks")
         self._machine = None
@@ -250,6 +252,26 @@ class MachineRecord(Struct, frozen=True, kw_only=True):
     leases: tuple[RunIdentity, ...] = ()
 
 
+class Leases(Protocol):
+    """Who uses tokens that lie outside of all states, and whether they were there before.
+
+    To take or drop a lease, or to forget a token, hold the token's lock.
+    """
+
+    def locked(self, token: Token) -> AbstractContextManager[None]:
+        """Keep all others from changing a token; reentrant within a process."""
+
+    def record_of(self, token: Token) -> MachineRecord | None: ...
+
+    def take_lease(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
+        """Add this run's lease; while any run uses the token, the first value of `ours` stays."""
+
+    def drop_lease(self, token: Token) -> bool:
+        """Drop this run's lease; return True if no run uses the token any more and it is ours to release."""
+
+    def forget(self, token: Token) -> None: ...
+
+
 class MachineRegistry:
     """Leases on machine-wide tokens, shared by all runs of one project on this machine."""
 
@@ -258,7 +280,12 @@ class MachineRegistry:
     ) -> None:
         self._directory = private_directory(directory)
         self._identity = identity
+        self._lock_table = lock_table
         self._locks = lock_table(self._directory / "locks")
+
+    def for_one_run(self, directory: Path) -> Leases:
+        """Return leases of the same run in another directory, which no other run sees."""
+        return MachineRegistry(directory, self._identity, lock_table=self._lock_table)
 
     def locked(self, token: Token) -> AbstractContextManager[None]:
         """Keep other runs of the project on this machine from changing a token; reentrant within a process."""

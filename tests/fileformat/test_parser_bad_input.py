@@ -93,7 +93,6 @@ MISTAKES_IN_A_JOURNEY: list[tuple[str, Found]] = [
     ("matrix: {os: [A]}\nrequires: 'x-${os}'", ("bad-token", 3, 11)),
     ("matrix: {os: [a/b]}\nworkdir: 'x-${os}'", ("bad-path", 3, 10)),
     (f"matrix: {{{', '.join(f'v{n}: [1, 2]' for n in range(40))}}}", ("matrix-too-large", 2, 1)),
-    ("capabilities: {a: {scope: fleet}}", ("fleet-not-available", 2, 27)),
     ("capabilities: {a: {scope: global}}", ("unknown-word", 2, 27)),
     ("capabilities: {'a:b': {scope: chain}}", ("bad-token", 2, 16)),
     ("capabilities: {a: {requires: a}}", ("conflicting-tokens", 2, 20)),

@@ -54,7 +54,7 @@ LOGIN = replace(journey("login", establishes="in", requires="built"), steps=(STE
 def test_what_provides_comes_after_what_it_needs() -> None:
     found = recipe_for(graph(capability(BUILT, FETCHED), capability(FETCHED)), [BUILT])
     assert list(found.makers.items()) == [(FETCHED, "provision"), (BUILT, "provision")]
-    assert found.machine == ()
+    assert found.shared == ()
 
 
 def test_a_journey_is_replayed_where_nothing_else_provides() -> None:
@@ -65,7 +65,7 @@ def test_a_journey_is_replayed_where_nothing_else_provides() -> None:
     ]
     found = recipe_for(graph(*capabilities, journeys=[LOGIN]), [IN])
     assert list(found.makers.items()) == [(BUILT, "provision"), (IN, "login")]
-    assert found.machine == (SERVER,)
+    assert found.shared == (SERVER,)
     assert [one.id for one in found.journeys] == ["login"]
 
 

@@ -35,7 +35,7 @@ class Scene:
 
     def wait_for(self, name: str) -> None:
         """Wait until a file exists that a running journey writes."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120  # seconds, for a loaded machine
         while not (self.path / name).exists():
             assert time.monotonic() < deadline, f"{name} does not appear"
             time.sleep(0.02)
