@@ -26,13 +26,20 @@ _DELAYS = (0.2, 0.5, 1.0, 2.0)
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """What the server takes by default may be something else, and a snapshot from before the lock would miss changes."""
 
-_LIMITS = """
-SELECT set_config('statement_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '5s', true)
-"""
-"""Limits of this transaction only: a pooler lends the session to others afterwards.
+_BEGIN_TO_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-A machine that freezes inside a transaction would keep the run's row from all others.
+LIMITS = {
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5s",
+    "transaction_timeout": "15s",
+}
+"""Limits of each change. A machine that freezes in the middle of it would keep the run's row from all others.
+
+PostgreSQL has the last one from version 17 on: before, a client that freezes while it sends a change too large for one
+packet is not noticed.
 """
+
+_VERSION_WITH_ALL_LIMITS = 170_000
 
 
 class RightsError(BoardUnusableError):
@@ -90,14 +97,17 @@ class Connection:
         self._lock = Lock()
         self._open: psycopg.Connection[Row] | None = None
 
-    def change(self, statements: Sequence[Statement]) -> list[list[Row]]:
-        """Run statements as one transaction in one round trip; return the rows of each.
+    def change(self, statements: Sequence[Statement], after: Sequence[Statement] = ()) -> list[list[Row]]:
+        """Run statements as one transaction, and those `after` it, in one round trip; return the rows of each.
 
         Each statement sees what was committed before it began: what follows the lock on a row sees what was done by
-        those who had the lock before.
+        those who had the lock before. What may have much to say belongs `after`, where all see the same contents:
+        a client that freezes before it has read everything keeps the server, and would keep the lock.
         """
-        answers = self._run([(_BEGIN, {}), (_LIMITS, {}), *statements, ("COMMIT", {})])
-        return answers[2:-1]
+        last = len(statements) + 2
+        then = [(_BEGIN_TO_READ, {}), *after, ("COMMIT", {})] if after else []
+        answers = self._run([(_BEGIN, {}), *statements, ("COMMIT", {}), *then], limited=True)
+        return [*answers[2:last], *answers[last + 2 : -1]]
 
     def read(self, *statements: Statement) -> list[list[Row]]:
         """Run statements in one round trip; return the rows of each. All or none of their changes are made."""
@@ -105,26 +115,29 @@ class Connection:
 
     def read_at_once(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Run statements in one round trip, which all see the same contents; return the rows of each."""
-        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        return self._run([(begin, {}), *statements, ("COMMIT", {})])[1:-1]
+        return self._run([(_BEGIN_TO_READ, {}), *statements, ("COMMIT", {})])[1:-1]
 
     def close(self) -> None:
         with self._lock:
             self._drop()
 
-    def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
+    def _run(self, statements: Sequence[Statement], *, limited: bool = False) -> list[list[Row]]:
+        """Run statements, with limits after the first if it is a change."""
         with self._lock:
             was_open = self._open is not None
             try:
-                return self._run_once(statements)
+                return self._run_once(statements, limited=limited)
             except BoardUnreachableError:
                 # The server may have been restarted since the last call. All statements may be sent twice.
                 if not was_open:
                     raise
-                return self._run_once(statements)
+                return self._run_once(statements, limited=limited)
 
-    def _run_once(self, statements: Sequence[Statement]) -> list[list[Row]]:
+    def _run_once(self, statements: Sequence[Statement], *, limited: bool) -> list[list[Row]]:
         connection = self._connection()
+        if limited:
+            begin, *rest = statements
+            statements = [begin, _limits(connection.info.server_version), *rest]
         import psycopg
 
         try:
@@ -147,6 +160,13 @@ class Connection:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+
+def _limits(server_version: int) -> Statement:
+    """Return the statement that limits a transaction, and not the session, which a pooler lends to others."""
+    known = LIMITS if server_version >= _VERSION_WITH_ALL_LIMITS else dict(list(LIMITS.items())[:2])
+    calls = (f"set_config('{name}', '{limit}', true)" for name, limit in known.items())
+    return f"SELECT {', '.join(calls)}", {}
 
 
 def connect(address: Address, *, patience: float = 5.0) -> psycopg.Connection[Row]:

@@ -79,19 +79,18 @@ class PostgresBoard:
             "workers": machine.workers,
             "seen": 0,
         }
-        begun, locked, _, _, state, machines, found, ends = self._change(
+        begun, locked, _, _, state, run, machines, found, ends = self._change(
             sql.BEGIN_RUN,
             sql.LOCK_TO_JOIN,
             sql.ADD_UNITS,
             sql.ADD_MACHINE,
             sql.MY_STATE,
-            sql.MACHINES,
-            sql.UNITS,
-            sql.ENDS,
+            after=(sql.RUN, sql.MACHINES, sql.UNITS, sql.ENDS),
             **given,
         )
         self._require_run(locked)
-        ((news, agreed, stopped, closed, changed, age),) = locked
+        self._require_run(run)
+        ((agreed, closed, changed, age),), ((news, stopped, _),) = locked, run
         if state or (agreed == agreement and not closed):
             self._require_here(state)
         if begun:
@@ -120,12 +119,12 @@ class PostgresBoard:
             **({"take": sql.TAKE} if takes else {}),
             "state": sql.MY_STATE,
             "poll": sql.POLL,
-            "news": sql.ENDS,
             **({"refused": sql.REFUSED} if has_ends else {}),
         }
         rows = self._change(
             sql.LOCK,
             *steps.values(),
+            after=(sql.ENDS,),
             turn=self._turns,
             fails=stored_texts(turn.fails),
             nodeids=stored_texts(end.nodeid for end in turn.ends),
@@ -142,19 +141,17 @@ class PostgresBoard:
             seen=turn.seen,
             aside=stored_texts(turn.aside),
         )
-        answers = dict(zip(steps, rows[1:], strict=True))
+        answers = dict(zip(steps, rows[1:-1], strict=True))
         self._require_here(answers["state"])
         refused = tuple(from_stored(row[0]) for row in answers.get("refused", ()))
-        return self._answer(answers["poll"], answers["news"], refused)
+        return self._answer(answers["poll"], rows[-1], refused)
 
     def news(self, seen: int, aside: Sequence[str] = ()) -> Answer:
         polled = self._read((sql.POLL, {"aside": stored_texts(aside)}))[0]
-        # Ends are never changed, and are numbered in the order in which they were made. So these two statements see
-        # the same ones, and mostly the first is enough.
+        # Mostly this one statement is enough.
         has_news = bool(polled) and polled[0][0] > seen
         ends = self._read((sql.ENDS, {"seen": seen}))[0] if has_news else []
-        last = polled[0][0] if polled else 0
-        return self._answer(polled, [row for row in ends if row[7] <= last], ())
+        return self._answer(polled, ends, ())
 
     def record(self, nodeid: str, record: bytes) -> None:
         given = {"nodeid": to_stored(nodeid), "record": record}
@@ -299,14 +296,15 @@ class PostgresBoard:
 
     def _change_here(self, *texts: str, **given: object) -> list[Row]:
         """Make a change as a machine that is here; return the rows of the last statement."""
-        rows = self._change(sql.LOCK, *texts, sql.MY_STATE, **given)
+        rows = self._change(sql.LOCK, *texts, sql.MY_STATE, after=(), **given)
         self._require_here(rows[-1])
         return rows[-2]
 
-    def _change(self, *texts: str, **given: object) -> list[list[Row]]:
-        """Make changes in one transaction; raises RunGoneError if there is no run."""
+    def _change(self, *texts: str, after: Sequence[str] = (), **given: object) -> list[list[Row]]:
+        """Make changes in one transaction, and read `after` it; raises RunGoneError if there is no run."""
         keys = {**self._keys, **given}
-        rows = self._repeated(lambda: self._connection.change([(text, keys) for text in texts]))
+        changes, reads = [(text, keys) for text in texts], [(text, keys) for text in after]
+        rows = self._repeated(lambda: self._connection.change(changes, reads))
         if texts[0] == sql.LOCK:
             self._require_run(rows[0])
         return rows
@@ -319,12 +317,18 @@ class PostgresBoard:
         return repeated(call, self._repeat_for)
 
     def _answer(self, polled: Sequence[Row], ends: Sequence[Row], refused: tuple[str, ...]) -> Answer:
+        """Return an answer from what was polled, and ends that were read later.
+
+        Ends never change, and are numbered in the order in which they were made. So those that belong to what was
+        polled are all there, and newer ones are left for the next time.
+        """
         self._require_run(polled)
         news, stopped, closed, free, *_ = polled[0]
+        read = (read_end(row) for row in ends)
         return Answer(
             news=news,
             mine=tuple(read_unit(row[4:]) for row in polled if row[4] is not None),
-            ends=tuple(read_end(row) for row in ends),
+            ends=tuple(end for end in read if end.news <= news),
             free=tuple(from_stored(unit) for unit in free),
             refused=refused,
             stopped=from_stored(stopped),

@@ -42,7 +42,7 @@ DELETE FROM fleet_tokens WHERE run IN (SELECT run FROM old)
 
 LOCK_TO_JOIN = f"""
 UPDATE fleet_runs SET news = news + 1 WHERE run = %(run)s
-RETURNING news, agreement, stopped, {_MOMENT.format("closed")}, {_MOMENT.format("changed")},
+RETURNING agreement, {_MOMENT.format("closed")}, {_MOMENT.format("changed")},
     extract(epoch FROM clock_timestamp() - changed)::double precision
 """
 """Joining is no change of which the age of a run is counted: a job that is run again may ask how old its run is."""
@@ -93,7 +93,7 @@ ADD_ENDS = f"""
 INSERT INTO fleet_ends (run, nodeid, news, place, machine, unit, attempt, outcome, result, next)
 SELECT %(run)s, e.nodeid, r.news, e.place, %(me)s, e.unit, e.attempt, e.outcome, e.result, e.next
 FROM unnest(%(nodeids)s::text[], %(units)s::text[], %(attempts)s::integer[], %(outcomes)s::text[],
-    %(results)s::bytea[], %(nexts)s::text[])
+    %(results)b::bytea[], %(nexts)s::text[])
     WITH ORDINALITY AS e (nodeid, unit, attempt, outcome, result, next, place)
 JOIN fleet_units u ON u.run = %(run)s AND u.unit = e.unit AND u.machine = %(me)s AND u.attempt = e.attempt
 JOIN fleet_runs r ON r.run = %(run)s AND r.closed IS NULL
@@ -148,12 +148,12 @@ WHERE r.run = %(run)s ORDER BY u.unit
 """The run, the units that are free again, and in each row a unit of the machine, if it has one: all at one time."""
 
 RECORD = f"""
-UPDATE fleet_ends SET record = %(record)s
+UPDATE fleet_ends SET record = %(record)b
 WHERE run = %(run)s AND nodeid = %(nodeid)s AND machine = %(me)s AND {_IS_HERE}
 """
 
 RUN_RECORD = """
-UPDATE fleet_machines SET record = %(record)s WHERE run = %(run)s AND machine = %(me)s RETURNING machine
+UPDATE fleet_machines SET record = %(record)b WHERE run = %(run)s AND machine = %(me)s RETURNING machine
 """
 
 STOP = f"""
