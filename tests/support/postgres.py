@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, programs: Path, place: Path) -> None:
         self._place = place
-        self._as_user = _words_to_act_unprivileged(place)
+        self._as_user = words_to_act_unprivileged(place)
         self._programs = _within_reach(programs, place) if self._as_user else programs
         self.url = f"postgresql://hub@/postgres?host={place}"
 
@@ -120,7 +120,7 @@ def _newest_first(places: Iterable[Path]) -> list[Path]:
     return sorted(places, key=version, reverse=True)
 
 
-def _words_to_act_unprivileged(place: Path) -> list[str]:
+def words_to_act_unprivileged(place: Path) -> list[str]:
     """PostgreSQL refuses to run as root: give the place to somebody else, and the words to act as them."""
     if os.getuid() != 0:
         return []
