@@ -281,7 +281,14 @@ class Board(Protocol):
     def hold(self, token: FleetToken, worker: str) -> FleetToken:
         """Hold a token alone, unless it has changed since it was read, or is held; return it as it is then.
 
-        An `absent` token becomes `coming`. The caller holds it if `holder` is `MACHINE/WORKER` then.
+        The caller holds it if `holder` is `MACHINE/WORKER` then. Ask whether it is there once more before `begin`.
+        """
+
+    def begin(self, token: FleetToken) -> FleetToken:
+        """Note that a worker of this machine, which holds a token, begins to provide it; return it as it is then.
+
+        It is `coming`, and `ours`, because it may be half-made from now on. Nothing is noted if it has changed since it
+        was held.
         """
 
     def settle(self, token: FleetToken) -> FleetToken:
@@ -296,11 +303,11 @@ class Board(Protocol):
     def end_use(self, token: Token) -> None:
         """Note that nothing on this machine needs a token any more."""
 
-    def forget(self, token: Token) -> None:
-        """Note that a token may be lost for all, as by a journey that invalidates it.
+    def forget(self, token: FleetToken) -> FleetToken:
+        """Note that a token may be lost for all, as by a journey that invalidates it; return it as it is then.
 
         If it is `held` or has `failed`, it is `absent` then, and its provider may be tried again; if it is being
-        provided, it stays as it is.
+        provided, it stays as it is. A hold goes on. Nothing is forgotten if it has changed since it was read.
         """
 
     def end_holds(self, worker: str) -> None:

@@ -203,12 +203,16 @@ class PostgresBoard:
     def hold(self, token: FleetToken, worker: str) -> FleetToken:
         return self._change_token(token.token, sql.HOLD, holder=self._holder(worker), changes=token.changes)
 
+    def begin(self, token: FleetToken) -> FleetToken:
+        return self._change_token(
+            token.token, sql.BEGIN, holder=self._own_holder(token), changes=token.changes
+        )
+
     def settle(self, token: FleetToken) -> FleetToken:
-        mine = token.holder.startswith(f"{self._machine}/")
         return self._change_token(
             token.token,
             sql.SETTLE,
-            holder=to_stored(token.holder) if mine else None,
+            holder=self._own_holder(token),
             state=token.state.value,
             by=to_stored(token.by),
             ours=token.ours,
@@ -225,8 +229,8 @@ class PostgresBoard:
     def end_use(self, token: Token) -> None:
         self._change_here(sql.END_USE, token=to_stored(token))
 
-    def forget(self, token: Token) -> None:
-        self._change_here(sql.FORGET_WHILE_HELD, sql.FORGET, token=to_stored(token))
+    def forget(self, token: FleetToken) -> FleetToken:
+        return self._change_token(token.token, sql.FORGET, changes=token.changes)
 
     def end_holds(self, worker: str) -> None:
         self._change_here(sql.NOTE_DEATH, sql.END_HOLDS, holder=self._holder(worker))
@@ -289,6 +293,10 @@ class PostgresBoard:
 
     def _holder(self, worker: str) -> str:
         return to_stored(f"{self._machine}/{worker}")
+
+    def _own_holder(self, token: FleetToken) -> str | None:
+        """Return the holder of a token if it is a worker of this machine."""
+        return to_stored(token.holder) if token.holder.startswith(f"{self._machine}/") else None
 
     def _change_token(self, token: Token, statement: str, **given: object) -> FleetToken:
         rows = self._change_here(sql.ADD_TOKEN, statement, sql.TOKEN, token=to_stored(token), **given)

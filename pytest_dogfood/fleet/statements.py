@@ -220,14 +220,18 @@ INSERT INTO fleet_tokens (run, token) SELECT %(run)s, %(token)s WHERE {_IS_HERE}
 """
 
 HOLD = f"""
-UPDATE fleet_tokens SET holder = %(holder)s, changes = changes + 1,
-    state = CASE state WHEN 'held' THEN 'held' ELSE 'coming' END
+UPDATE fleet_tokens SET holder = %(holder)s, changes = changes + 1
 WHERE run = %(run)s AND token = %(token)s AND holder = '' AND state <> 'releasing' AND changes = %(changes)s
     AND {_IS_HERE} AND NOT EXISTS (SELECT FROM fleet_machines
         WHERE run = %(run)s AND machine = %(me)s AND %(holder)s = ANY(dead_workers))
 """
 
 _MADE = "made = CASE WHEN {ours} AND NOT ours THEN (SELECT news FROM fleet_runs WHERE run = %(run)s) ELSE made END"
+
+BEGIN = f"""
+UPDATE fleet_tokens SET state = 'coming', ours = true, changes = changes + 1, {_MADE.format(ours="true")}
+WHERE run = %(run)s AND token = %(token)s AND holder = %(holder)s AND changes = %(changes)s AND {_IS_HERE}
+"""
 
 SETTLE = f"""
 UPDATE fleet_tokens SET holder = '', state = %(state)s, by = %(by)s, ours = %(ours)s, values = %(values)s,
@@ -248,19 +252,13 @@ WHERE run = %(run)s AND token = %(token)s AND {_IS_HERE}
 
 FORGET = f"""
 UPDATE fleet_tokens SET state = 'absent', values = '', message = '', tried_on = '{{}}', lost_on = '{{}}',
-    changes = changes + 1
-WHERE run = %(run)s AND token = %(token)s AND state IN ('held', 'failed') AND holder = '' AND {_IS_HERE}
+    changes = changes + CASE holder WHEN '' THEN 1 ELSE 0 END
+WHERE run = %(run)s AND token = %(token)s AND state IN ('held', 'failed') AND changes = %(changes)s AND {_IS_HERE}
 """
+"""Somebody who holds it asks its probe, and settles it: `changes` stays then."""
 
-FORGET_WHILE_HELD = f"""
-UPDATE fleet_tokens SET state = 'coming', values = ''
-WHERE run = %(run)s AND token = %(token)s AND state = 'held' AND holder <> '' AND {_IS_HERE}
-"""
-"""Its holder asks the probe, and settles it: `changes` stays."""
-
-_END_HOLD = f"""
+_END_HOLD = """
 UPDATE fleet_tokens SET holder = '', changes = changes + 1,
-    ours = ours OR state = 'coming', {_MADE.format(ours="state = 'coming'")},
     lost_on = CASE WHEN state = 'coming' AND NOT EXISTS (SELECT FROM fleet_machines m WHERE m.run = %(run)s
         AND m.machine = split_part(holder, '/', 1) AND m.state = 'left')
         THEN lost_on || split_part(holder, '/', 1) ELSE lost_on END,

@@ -341,10 +341,11 @@ def test_a_lost_machine_may_change_nothing(fleet: Fleet) -> None:
         lambda: red.declare_lost("green", 99),
         lambda: red.record("a::1", b""),
         lambda: red.hold(held, "gw0"),
+        lambda: red.begin(held),
         lambda: red.settle(held),
         lambda: red.use(STAGING),
         lambda: red.end_use(STAGING),
-        lambda: red.forget(STAGING),
+        lambda: red.forget(held),
         lambda: red.end_holds("gw0"),
     ):
         with pytest.raises(MachineLostError):
@@ -371,8 +372,12 @@ def test_a_machine_that_leaves_frees_what_it_held_without_a_loss(fleet: Fleet) -
 
 
 def provide(board: Board, token: Token, worker: str = "gw0", **values: str) -> FleetToken:
-    held = board.hold(board.token(token), worker)
-    return board.settle(replace(held, state=TokenState.HELD, by=worker, ours=True, values=values))
+    begun = begin(board, token, worker)
+    return board.settle(replace(begun, state=TokenState.HELD, by=worker, values=values))
+
+
+def begin(board: Board, token: Token, worker: str = "gw0") -> FleetToken:
+    return board.begin(board.hold(board.token(token), worker))
 
 
 def test_a_token_that_was_never_spoken_of_is_absent(fleet: Fleet) -> None:
@@ -383,12 +388,15 @@ def test_one_worker_holds_a_token_while_it_is_provided_and_its_values_travel(fle
     red, green = fleet.join("red"), fleet.join("green")
     absent = green.token(STAGING)
     held = red.hold(red.token(STAGING), "gw0")
-    assert (held.holder, held.state) == ("red/gw0", TokenState.COMING)
+    assert (held.holder, held.state, held.ours) == ("red/gw0", TokenState.ABSENT, False)
     assert red.hold(absent, "gw0") == held, "asked for twice"
     assert green.hold(absent, "gw0").holder == "red/gw0"
     assert green.hold(held, "gw0").holder == "red/gw0"
     assert red.hold(held, "gw1").holder == "red/gw0"
-    made = replace(held, state=TokenState.HELD, by="provider", ours=True, values={"URL": "a\0b"}, message="m")
+    begun = red.begin(held)
+    assert (begun.holder, begun.state, begun.ours) == ("red/gw0", TokenState.COMING, True)
+    assert red.begin(held) == begun, "told twice"
+    made = replace(begun, state=TokenState.HELD, by="provider", values={"URL": "a\0b"}, message="m")
     settled = red.settle(made)
     assert settled == replace(made, holder="", changes=settled.changes)
     assert green.token(STAGING) == settled
@@ -406,19 +414,22 @@ def test_a_token_that_is_there_can_be_held_and_stays_there(fleet: Fleet) -> None
 def test_a_request_that_arrives_late_holds_and_settles_nothing(fleet: Fleet) -> None:
     red = fleet.join("red")
     absent = red.token(STAGING)
-    held = red.hold(absent, "gw0")
+    held = red.begin(red.hold(absent, "gw0"))
     failed = replace(held, state=TokenState.ABSENT, tried_on=("red",), message="no")
     settled = red.settle(failed)
     assert red.hold(absent, "gw0") == settled
     again = red.hold(settled, "gw0")
     assert again.holder == "red/gw0"
     assert red.settle(failed) == again
+    assert red.begin(failed) == again
 
 
-def test_only_the_holder_settles(fleet: Fleet) -> None:
+def test_only_the_holder_begins_and_settles(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
     held = red.hold(red.token(STAGING), "gw0")
     assert green.settle(replace(held, state=TokenState.HELD)) == held
+    assert green.begin(held) == held
+    assert red.begin(replace(held, holder="red/gw1")) == held
     assert red.settle(replace(held, holder="red/gw1", state=TokenState.HELD)) == held
 
 
@@ -447,10 +458,13 @@ def test_the_uses_of_a_machine_end_with_it(fleet: Fleet, *, leaves: bool) -> Non
 
 def test_what_a_lost_machine_was_providing_is_absent_and_may_be_half_made(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
-    red.hold(red.token(STAGING), "gw0")
+    begin(red, STAGING)
     provide(red, IMAGE)
     red.hold(red.token(IMAGE), "gw1")
+    asked = red.hold(red.token(Token("there-before")), "gw2")
     lose(green, "red")
+    asked_then = green.token(asked.token)
+    assert (asked_then.holder, asked_then.ours, asked_then.lost_on) == ("", False, ()), "nothing had begun"
     staging, image = green.token(STAGING), green.token(IMAGE)
     assert (staging.state, staging.holder, staging.ours, staging.lost_on) == (
         TokenState.ABSENT,
@@ -465,7 +479,7 @@ def test_what_a_lost_machine_was_providing_is_absent_and_may_be_half_made(fleet:
 def test_what_a_dead_worker_was_providing_is_absent_and_it_gets_nothing_later(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
     green.hold(green.token(IMAGE), "gw0")
-    red.hold(red.token(STAGING), "gw0")
+    begin(red, STAGING)
     red.end_holds("gw0")
     red.end_holds("gw0")
     lost = red.token(STAGING)
@@ -478,25 +492,25 @@ def test_what_a_dead_worker_was_providing_is_absent_and_it_gets_nothing_later(fl
 def test_a_token_is_forgotten_for_all(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
     settled = provide(red, STAGING, URL="x")
-    green.forget(STAGING)
-    forgotten = red.token(STAGING)
+    forgotten = green.forget(settled)
+    assert red.token(STAGING) == forgotten
     assert (forgotten.state, forgotten.values, forgotten.ours) == (TokenState.ABSENT, {}, True)
     assert red.hold(settled, "gw0").holder == "", "it has changed since"
-    held = red.hold(forgotten, "gw0")
-    red.forget(STAGING)
-    assert red.token(STAGING) == held
+    held = red.begin(red.hold(forgotten, "gw0"))
+    assert red.forget(held) == held
     failed = red.settle(replace(held, state=TokenState.FAILED, tried_on=("red", "green"), message="no"))
     assert failed.state is TokenState.FAILED
-    red.forget(STAGING)
-    again = red.token(STAGING)
+    assert red.forget(held) == failed, "it has changed since"
+    again = red.forget(failed)
     assert (again.state, again.tried_on, again.message) == (TokenState.ABSENT, (), "")
 
 
 def test_a_token_that_is_forgotten_while_somebody_asks_is_to_be_settled_by_it(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
     held = red.hold(provide(red, STAGING), "gw0")
-    green.forget(STAGING)
-    assert green.token(STAGING).state is TokenState.COMING
+    forgotten = green.forget(held)
+    assert (forgotten.state, forgotten.holder) == (TokenState.ABSENT, "red/gw0")
+    assert green.forget(held) == forgotten
     assert red.settle(replace(held, state=TokenState.ABSENT)).holder == ""
 
 
@@ -538,6 +552,16 @@ def test_nobody_gets_a_token_that_is_being_released_and_a_machine_that_comes_the
 
 def test_what_was_half_made_is_released_by_the_last_machine(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
-    red.hold(red.token(STAGING), "gw0")
+    begin(red, STAGING)
     lose(green, "red")
     assert [one.token for one in green.leave() or ()] == [STAGING]
+
+
+def test_what_the_last_machine_was_providing_when_it_was_interrupted_is_released_too(fleet: Fleet) -> None:
+    red = fleet.join("red")
+    begin(red, STAGING)
+    for _ in range(2):
+        releasing = red.leave() or ()
+        assert [(one.token, one.state, one.holder) for one in releasing] == [
+            (STAGING, TokenState.RELEASING, "red/main")
+        ]

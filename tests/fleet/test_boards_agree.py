@@ -95,6 +95,7 @@ class History:
             self.stop: 0.3,
             self.close: 0.5,
             self.hold: 4,
+            self.begin: 4,
             self.settle: 4,
             self.use: 2,
             self.end_use: 1,
@@ -176,6 +177,11 @@ class History:
         worker = self.random.choice(WORKERS)
         pair.both(lambda board, _: board.hold(asked, worker))
 
+    def begin(self, pair: Pair) -> None:
+        found = self.run.token(self.random.choice(TOKENS))
+        asked = replace(found, changes=found.changes - self.random.choice([0, 0, 0, 1]))
+        pair.both(lambda board, _: board.begin(asked))
+
     def settle(self, pair: Pair) -> None:
         found = self.run.token(self.random.choice(TOKENS))
         changed = replace(
@@ -199,8 +205,9 @@ class History:
         pair.both(lambda board, _: board.end_use(token))
 
     def forget(self, pair: Pair) -> None:
-        token = self.random.choice(TOKENS)
-        pair.both(lambda board, _: board.forget(token))
+        found = self.run.token(self.random.choice(TOKENS))
+        asked = replace(found, changes=found.changes - self.random.choice([0, 0, 0, 1]))
+        pair.both(lambda board, _: board.forget(asked))
 
     def end_holds(self, pair: Pair) -> None:
         if self.random.random() < 0.3:

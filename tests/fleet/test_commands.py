@@ -218,7 +218,7 @@ def test_show_says_what_each_machine_runs_and_what_waits_for_what(
     blue.turn(Turn(offers=(Offer("b", "test_b.py::test_two"),), idle=1))
     red.declare_lost("blue-92d0", 0)
     green.turn(Turn(offers=(Offer("b", "test_b.py::test_two"),), idle=1))
-    red.hold(FleetToken(token=Token("staging-up")), "gw1")
+    red.begin(red.hold(FleetToken(token=Token("staging-up")), "gw1"))
     red.use(Token("staging-up"))
     green.use(Token("staging-up"))
     image = green.hold(FleetToken(token=Token("image")), "gw0")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from pytest_dogfood.fleet.units import order_of_chains, units_of, with_units
 from pytest_dogfood.scheduling.plan import Plan, make_plan
@@ -69,6 +69,7 @@ def test_the_order_of_a_chain_counts_and_that_of_plain_tests_does_not() -> None:
     assert order_of_chains(IDS, waits) != order
 
 
+@settings(deadline=None)
 @given(scenes(), dice)
 def test_units_have_the_same_names_and_members_whatever_the_order_of_the_items(
     scene: Scene, die: Random

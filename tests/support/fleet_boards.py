@@ -159,16 +159,19 @@ class MemoryRun:
             or found.changes != token.changes
         ):
             return found
-        state = found.state if found.state is TokenState.HELD else TokenState.COMING
-        return self._write(found, state=state, holder=holder)
+        return self._write(found, holder=holder)
+
+    def begin(self, me: str, token: FleetToken) -> FleetToken:
+        self._change(me)
+        found = self.token(token.token)
+        if not self._is_held(me, token):
+            return found
+        return self._write(found, state=TokenState.COMING, ours=True)
 
     def settle(self, me: str, token: FleetToken) -> FleetToken:
         self._change(me)
         found = self.token(token.token)
-        if not found.holder.startswith(f"{me}/") or (found.holder, found.changes) != (
-            token.holder,
-            token.changes,
-        ):
+        if not self._is_held(me, token):
             return found
         return self._write(replace(token, used_by=found.used_by), holder="")
 
@@ -184,18 +187,28 @@ class MemoryRun:
         found = self.token(token)
         self.tokens[token] = replace(found, used_by=tuple(one for one in found.used_by if one != me))
 
-    def forget(self, me: str, token: Token) -> None:
+    def forget(self, me: str, token: FleetToken) -> FleetToken:
         self._change(me)
-        found = self.token(token)
-        if found.state is TokenState.HELD and found.holder:
-            self.tokens[token] = replace(found, state=TokenState.COMING, values={})
-        elif found.state in {TokenState.HELD, TokenState.FAILED}:
-            self._write(found, state=TokenState.ABSENT, values={}, message="", tried_on=(), lost_on=())
+        found = self.token(token.token)
+        if found.changes != token.changes or found.state not in {TokenState.HELD, TokenState.FAILED}:
+            return found
+        forgotten = replace(found, state=TokenState.ABSENT, values={}, message="", tried_on=(), lost_on=())
+        if not found.holder:
+            return self._write(forgotten)
+        self.tokens[token.token] = forgotten
+        return forgotten
 
     def end_holds(self, me: str, worker: str) -> None:
         self._change(me)
         self._dead_workers.add(f"{me}/{worker}")
         self._free(f"{me}/{worker}", me, lost=True)
+
+    def _is_held(self, me: str, token: FleetToken) -> bool:
+        """Return whether a token is still held by a worker of a machine, as it was then."""
+        found = self.token(token.token)
+        return (found.holder, found.changes) == (token.holder, token.changes) and token.holder.startswith(
+            f"{me}/"
+        )
 
     def _require(self, me: str) -> Machine:
         if not self.exists:
@@ -258,11 +271,12 @@ class MemoryRun:
     def _free(self, holder: str, machine: str, *, lost: bool) -> None:
         """Free what a worker holds, or with `MACHINE/` every worker of a machine; it may be half-made."""
         for found in list(self.tokens.values()):
-            if found.holder != holder and not (holder.endswith("/") and found.holder.startswith(holder)):
+            is_whole_machine = holder.endswith("/") and found.holder.startswith(holder)
+            if not (is_whole_machine or found.holder == holder):
                 continue
             if found.state is TokenState.COMING:
                 lost_on = (*found.lost_on, machine) if lost else found.lost_on
-                self._write(found, state=TokenState.ABSENT, holder="", ours=True, lost_on=lost_on)
+                self._write(found, state=TokenState.ABSENT, holder="", lost_on=lost_on)
             else:
                 state = TokenState.ABSENT if found.state is TokenState.RELEASING else found.state
                 self._write(found, state=state, holder="")
@@ -314,6 +328,9 @@ class MemoryBoard:
     def hold(self, token: FleetToken, worker: str) -> FleetToken:
         return self.run.hold(self.machine, token, worker)
 
+    def begin(self, token: FleetToken) -> FleetToken:
+        return self.run.begin(self.machine, token)
+
     def settle(self, token: FleetToken) -> FleetToken:
         return self.run.settle(self.machine, token)
 
@@ -323,8 +340,8 @@ class MemoryBoard:
     def end_use(self, token: Token) -> None:
         self.run.end_use(self.machine, token)
 
-    def forget(self, token: Token) -> None:
-        self.run.forget(self.machine, token)
+    def forget(self, token: FleetToken) -> FleetToken:
+        return self.run.forget(self.machine, token)
 
     def end_holds(self, worker: str) -> None:
         self.run.end_holds(self.machine, worker)
