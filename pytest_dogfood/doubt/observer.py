@@ -15,12 +15,13 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import StepsResult, run_steps
-from pytest_dogfood.journey import Capability, ChainId, Token, variable_for
+from pytest_dogfood.journey import Capability, ChainId, JourneyId, StateId, Token, variable_for
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
 from pytest_dogfood.provisioning.probes import Probed
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.pinned_plan import Idle, PinnedPlan, lines_of
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
+from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.storage.files import SharedLog
 from pytest_dogfood.storage.plan_record import IDLE, OBSERVATIONS, Answer, Observation
 
@@ -44,6 +45,7 @@ class StateObserver:
         self._pinned = pinned
         self._presence = presence
         self._lines = lines_of(pinned, plan)
+        self._forks = split(presence.graph).forks
         self._log = SharedLog(presence.workspace.run.records / OBSERVATIONS, Observation)
         self._begun: set[str] = set()
         self._current: list[tuple[PlannedJourney, ChainState]] = []
@@ -114,6 +116,7 @@ class StateObserver:
         if before is not None and now is not None and not is_same:
             written = [path for path, what in now.items() if before.get(path) != what]
             removed = [path for path in before if path not in now]
+        fork = self._forks.get(state.id)
         self._log.append(
             Observation(
                 state=state.id,
@@ -124,6 +127,8 @@ class StateObserver:
                 answers=answers,
                 written=tuple(sorted(written)[:MOST_FILES]) if self._pinned.files else (),
                 removed=tuple(sorted(removed)[:MOST_FILES]) if self._pinned.files else (),
+                part_of=StateId("") if fork is None else fork.state,
+                behind=JourneyId("") if fork is None or fork.after is None else fork.after,
             )
         )
         # A probe may write files, too: what it leaves is no work of the next entry.

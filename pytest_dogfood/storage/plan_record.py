@@ -45,7 +45,8 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was seen in the directory `place` of a state after an entry of its line, at its beginning, or after it.
 
     `position` counts the entries before, `entry` is the last of them, empty at the beginning. `written` and `removed`
-    are files that changed since the observation before, relative to the state. `at` is in seconds since the epoch.
+    are files that changed since the observation before, relative to the state. `at` is in seconds since the epoch. A
+    state that begins as a copy is `part_of` another one: of what that is `behind` a journey, or at its beginning.
     """
 
     state: StateId
@@ -56,6 +57,8 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     answers: tuple[Answer, ...] = ()
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    part_of: StateId = StateId("")
+    behind: JourneyId = JourneyId("")
 
 
 class LineRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

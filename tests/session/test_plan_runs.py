@@ -247,6 +247,35 @@ def test_a_secret_is_in_no_answer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -
     assert "hunter2" not in (shop.live.path / "result.json").read_text(encoding="utf-8")
 
 
+COPIES = """
+    capabilities:
+      a: {copyable: true, probe: 'test -e "$DOGFOOD_STATE/a"'}
+      b: {copyable: true, probe: 'test -e "$DOGFOOD_STATE/b"'}
+    journeys:
+      - {id: make-a, establishes: [a], steps: [{run: 'touch "$DOGFOOD_STATE/a"'}]}
+      - {id: make-b, establishes: [b], steps: [{run: 'touch "$DOGFOOD_STATE/b"'}]}
+      - {id: left, requires: [a, b], invalidates: [a], steps: [{run: 'rm "$DOGFOOD_STATE/a"'}]}
+      - {id: right, requires: [a, b], steps: [{run: 'test -e "$DOGFOOD_STATE/a"'}]}
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_copies_are_made_of_what_the_plan_has_put_before_them(live: Live, workers: str) -> None:
+    shop = Shop(live.write("a.journey.yaml", COPIES))
+    above = shop.run({"probes": True}).lines[0].ran
+    for order in (above, above[::-1]):
+        plan = {"orders": [order, ["right"], ["left"]], "probes": True}
+        record = shop.run(plan, "-n", workers)
+        first, *parts = record.lines
+        assert (first.ran, [part.ran for part in parts]) == (order, [("right",), ("left",)])
+        for part in parts:
+            assert (part.void, part.replayed) == ("", ())
+            begins = part.observations[0]
+            assert {one.present for one in begins.answers} == {True}
+            assert [str(begins.part_of), begins.behind] == [above[0], above[-1]]
+        assert answers(parts[1], "a") == [True, False]
+
+
 def test_declarations_are_tried_before_a_file_has_them(shop: Shop) -> None:
     added = [{"journey": "look", "requires": ["bought"]}, {"journey": "buy", "establishes": ["bought"]}]
     line = shop.line({"only": ["look"], "added": added})
