@@ -39,6 +39,10 @@ OPTIONS = {
         "where a shard writes its manifest, relative to the rootdir (default: dogfood-shard-I-of-N.json)",
     ),
     "--dogfood-shard": ({"metavar": "I/N"}, "run part I of N of the project, counted from 1"),
+    "--dogfood-fleet": (
+        {"metavar": "RUN", "dest": "dogfood_fleet_run"},
+        "run together with the other machines that name this run; `ci` means the CI system's pipeline",
+    ),
     "--dogfood-provision": (
         {"choices": ("auto", "never")},
         "whether missing tokens are provisioned (default: auto)",
@@ -105,6 +109,11 @@ INI_KEYS = {
     "dogfood_cache": ("string", "auto, on or off: whether provisioned states are restored from earlier runs"),
     "dogfood_cache_dir": ("string", "directory of the cache of states, which only you can write to"),
     "dogfood_cache_limit": ("string", "size of the cache of a project (default 5GiB)"),
+    "dogfood_fleet": ("string", "URL of the PostgreSQL database by which machines share a run"),
+    "dogfood_fleet_lease": (
+        "string",
+        "seconds without a sign of life after which a machine is lost (default 30)",
+    ),
     "dogfood_dependency_markers": ("bool", "run tests by their pytest-dependency marks, under --dogfood"),
 }
 
@@ -220,8 +229,8 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
         from pytest_dogfood.session.disabled import DisabledFiles
 
         config.pluginmanager.register(DisabledFiles(named), "dogfood-forgotten")
-    for option in ("shard", "record", "replay", "report", "plan"):
-        if config.getoption(f"dogfood_{option}") is not None:
+    for option in ("shard", "fleet", "record", "replay", "report", "plan"):
+        if config.getoption(f"--dogfood-{option}") is not None:
             raise pytest.UsageError(
                 f"--dogfood-{option} does nothing without --dogfood: add --dogfood, or `dogfood = true` to the ini file"
             )

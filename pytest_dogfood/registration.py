@@ -159,6 +159,10 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
         from pytest_dogfood.xdist.controller import ControllerPlugin
 
         register(ControllerPlugin(config, leader), "dogfood-distribution")
+    if settings.fleet_run is not None:
+        from pytest_dogfood.fleet.start import register_fleet
+
+        register_fleet(config, leader, workers=_number_of_workers(config))
     if config.getoption("setupplan"):
         from pytest_dogfood.session.disabled import DisabledFixtures
 

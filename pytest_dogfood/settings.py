@@ -129,7 +129,8 @@ class Settings:
 
     `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent; `copy_limit`
     and `cache_limit` are in bytes. `record` and `replay` are directories, `report` and `plan` are files, relative to
-    where pytest was started; `cache_dir` is relative to the rootdir.
+    where pytest was started; `cache_dir` is relative to the rootdir. `fleet_run` is the run that machines share, by the
+    database at the URL `fleet`; these and `fleet_lease` are as they were given.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
@@ -162,6 +163,9 @@ class Settings:
     cache: Cache = Cache.AUTO
     cache_dir: str | None = None
     cache_limit: int = Size(5 * 1024**3)
+    fleet_run: str | None = None
+    fleet: str | None = None
+    fleet_lease: str | None = None
 
     def __post_init__(self) -> None:
         for token in self.blocked:

@@ -14,6 +14,7 @@ from pytest_dogfood.cli.journeys import COLOURS, COMMANDS, OK, USAGE
 from pytest_dogfood.diagnostics import HarnessError
 
 if TYPE_CHECKING:
+    from pytest_dogfood.report.merge import Merged
     from pytest_dogfood.storage.record import RecordedRun
 
 __all__ = ["COMMANDS"]
@@ -72,31 +73,28 @@ def _opened(name: str | None) -> AbstractContextManager[RecordedRun]:
     return nullcontext(read_run(find_run(name, Path.cwd())))
 
 
-@COMMANDS.command(
-    "merge",
-    "put the manifests of all shards together",
-    Argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
-    Argument("--junit", metavar="FILE", help="write one JUnit file for all shards"),
+WRITTEN = (
+    Argument("--junit", metavar="FILE", help="write one JUnit file for the whole run"),
     Argument("--json", metavar="FILE", help="write the merged run as JSON"),
     Argument(
         "--report", metavar="FILE", help="write a report of the merged run, as pytest --dogfood-report does"
     ),
     Argument("--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"),
+)
+"""The files that can be written of a merged run."""
+
+
+@COMMANDS.command(
+    "merge",
+    "put the manifests of all shards together",
+    Argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
+    *WRITTEN,
     description="Put together what the shards of one run have written, and say what is missing, what ran "
     "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
 )
 def merge_shards(options: Namespace) -> int:
     from pytest_dogfood.report.manifest import read_manifest
-    from pytest_dogfood.report.merge import (
-        ShardsDisagreeError,
-        merge,
-        merged_run,
-        to_json,
-        to_junit,
-        to_lines,
-    )
-    from pytest_dogfood.session.durations import write_durations
-    from pytest_dogfood.storage.files import write_for_others
+    from pytest_dogfood.report.merge import ShardsDisagreeError, merge
 
     manifests = []
     for name in options.manifests:
@@ -107,25 +105,36 @@ def merge_shards(options: Namespace) -> int:
     if len(manifests) < len(options.manifests):
         return USAGE
     try:
-        merged = merge(manifests)
-        if options.junit:
-            write_for_others(Path(options.junit), to_junit(merged))
-        if options.json:
-            content = json.dumps(to_json(merged), indent=2)
-            write_for_others(Path(options.json), content.encode() + b"\n")
-        if options.report:
-            from pytest_dogfood.report.formats import FORMATS, format_of
-            from pytest_dogfood.report.overview import view_of
-
-            recorded = merged_run(merged)
-            text = FORMATS[format_of(Path(options.report))](view_of(recorded), recorded.graph)
-            write_for_others(Path(options.report), text.encode(errors="replace"))
-        if options.durations:
-            known = merged.manifests[0].expected.shards
-            write_durations(Path(options.durations), merged.durations(), known=tuple(known))
+        return write_merged(merge(manifests), options)
     except (ShardsDisagreeError, HarnessError) as error:
         complain(f"dogfood merge: {error}")
         return USAGE
+
+
+def write_merged(merged: Merged, options: Namespace) -> int:
+    """Write the files that were asked for, say what went wrong, and return the exit status of the whole run.
+
+    Raises HarnessError if a file cannot be written.
+    """
+    from pytest_dogfood.report.merge import merged_run, to_json, to_junit, to_lines
+    from pytest_dogfood.session.durations import write_durations
+    from pytest_dogfood.storage.files import write_for_others
+
+    if options.junit:
+        write_for_others(Path(options.junit), to_junit(merged))
+    if options.json:
+        content = json.dumps(to_json(merged), indent=2)
+        write_for_others(Path(options.json), content.encode() + b"\n")
+    if options.report:
+        from pytest_dogfood.report.formats import FORMATS, format_of
+        from pytest_dogfood.report.overview import view_of
+
+        recorded = merged_run(merged)
+        text = FORMATS[format_of(Path(options.report))](view_of(recorded), recorded.graph)
+        write_for_others(Path(options.report), text.encode(errors="replace"))
+    if options.durations:
+        known = merged.manifests[0].expected.shards
+        write_durations(Path(options.durations), merged.durations(), known=tuple(known))
     palette, colour = Palette(sys.stdout), COLOURS["error" if merged.exit_status else "passed"]
     *lines, closing_line, counts = to_lines(merged)
     write_lines([*lines, palette.paint(closing_line, colour), palette.paint(counts, colour)])

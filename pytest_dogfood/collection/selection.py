@@ -32,7 +32,7 @@ from pytest_dogfood.scheduling.plan import (
 )
 from pytest_dogfood.scheduling.queue import GROUPING, in_group_order
 from pytest_dogfood.scheduling.split import split
-from pytest_dogfood.settings import Shard
+from pytest_dogfood.settings import Settings, Shard
 from pytest_dogfood.storage.files import read_as, write_whole
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A worker's message to the leading process: its plan, or the errors that forbid a run.
 
     `refused` is why pytest could not collect, such as an argument that it does not find. `empty_shard` means
-    that all items belong to other shards. `expected` lists what all shards together will run.
+    that all items belong to other shards. `expected` lists what all shards together will run. `graph` is a fingerprint
+    of the graph, where other machines have to agree with it.
     """
 
     plan: Plan
@@ -58,6 +59,7 @@ class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     refused: tuple[str, ...] = ()
     empty_shard: bool = False
     expected: Expected | None = None
+    graph: str = ""
 
 
 def read_worker_selection(directory: Path) -> WorkerSelection:
@@ -133,12 +135,20 @@ def select_here(
     if not_here := [*selection.elsewhere, *selection.left_out]:
         config.hook.pytest_deselected(items=not_here)
     if published is not None:
-        write_whole(published, msgspec.json.encode(selection.published()))
+        write_whole(published, msgspec.json.encode(_published(selection, settings)))
     elif selection.diagnostics and not settings.check:
         from pytest_dogfood.collection.uncollected import refusal  # most projects have no errors
 
         raise refusal(config.stash[PROJECT](), selection.diagnostics)
     return selection
+
+
+def _published(selection: Selection, settings: Settings) -> WorkerSelection:
+    if settings.fleet_run is None or selection.diagnostics:
+        return selection.published()
+    from pytest_dogfood.scheduling.shards import fingerprint  # most runs have no other machines
+
+    return replace(selection.published(), graph=fingerprint(selection.graph))
 
 
 def put_in_order(

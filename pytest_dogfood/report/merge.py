@@ -47,6 +47,17 @@ class Merged(Struct, frozen=True, kw_only=True):
     items: tuple[tuple[int, ItemRecord], ...]
     """Every item once, with the shard whose record is kept, in the order of the shards."""
     tally: Tally
+    machines: tuple[str, ...] = ()
+    """The names of the machines, if the parts of the run are theirs and not those of shards."""
+
+    def place(self, number: int) -> str:
+        """Return where something ran, for people."""
+        return self.machines[number - 1] if self.machines else f"shard {number}"
+
+    def places(self, numbers: Sequence[int]) -> str:
+        if self.machines:
+            return ", ".join(map(self.place, numbers))
+        return f"shard{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
     @property
     def total(self) -> int:
@@ -79,8 +90,11 @@ class Merged(Struct, frozen=True, kw_only=True):
         return found
 
 
-def merge(manifests: Sequence[Manifest]) -> Merged:
-    """Merge the manifests of one run, in whatever order; raises ShardsDisagreeError if they are not of one run."""
+def merge(manifests: Sequence[Manifest], machines: Sequence[str] = ()) -> Merged:
+    """Merge the manifests of one run, in whatever order; raises ShardsDisagreeError if they are not of one run.
+
+    With `machines`, the parts are theirs, in this order, and none is missing.
+    """
     if not manifests:
         raise ShardsDisagreeError("there is nothing to merge")
     if len({manifest.digest for manifest in manifests}) > 1:
@@ -114,6 +128,7 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
         troubles=tuple(filter(None, [*map(_trouble, ordered), too_little])),
         items=_worst(items),
         tally=tally,
+        machines=tuple(machines),
     )
 
 
@@ -188,32 +203,35 @@ def to_lines(merged: Merged) -> Iterator[str]:
     if merged.uncollected:
         yield f"could not be collected: {listed(merged.uncollected, most=MOST)}"
     bad = [(number, item) for number, item in merged.items if item.outcome.is_bad]
-    yield from (f"{item.outcome}: {item.nodeid} on shard {number}" for number, item in bad)
+    yield from (f"{item.outcome}: {item.nodeid} on {merged.place(number)}" for number, item in bad)
     for cause, results in merged.tally.causes().items():
         yield f"deferred: {listed((result.id for result in results), most=MOST)}, because {cause}"
     if failed := merged.failed_in_replay():
         yield f"failed when replayed: {listed(failed, most=MOST)}"
     for gate, outcomes in merged.disputed_gates.items():
-        words = ", ".join(f"{outcome} on shard {number}" for number, outcome in outcomes.items())
+        words = ", ".join(f"{outcome} on {merged.place(number)}" for number, outcome in outcomes.items())
         yield f"gate {gate} was decided differently: {words}"
     for result in merged.tally.gates_left_open():
         yield f"gate left open: {result.id} ({result.outcome})"
     yield from _more_than_once(merged)
     yield merged.tally.closing_line()
-    shards, count = counted(merged.total, "shard"), counted(len(merged.items), "item")
+    count = counted(len(merged.items), "item")
+    if merged.machines:
+        yield f"dogfood: {counted(len(merged.machines), 'machine')}, {count}"
+        return
+    shards = counted(merged.total, "shard")
     yield f"dogfood: {len(merged.manifests)} of {shards}, {count}; plan {merged.manifests[0].digest}"
 
 
 def _more_than_once(merged: Merged) -> Iterator[str]:
     for heading, where in (
-        ("ran on more than one shard", merged.ran_twice),
+        (f"ran on more than one {'machine' if merged.machines else 'shard'}", merged.ran_twice),
         ("ran as prerequisites", merged.prerequisites),
         ("replayed in the set-up of others", merged.replayed),
     ):
         names = []
         for name, shards in where.items():
-            numbers = ", ".join(map(str, shards))
-            names.append(f"{name} (shard{'s' if len(shards) > 1 else ''} {numbers})")
+            names.append(f"{name} ({merged.places(shards)})")
         if names:
             yield f"{heading}: {listed(names, most=MOST)}"
 
@@ -232,6 +250,7 @@ def to_json(merged: Merged) -> dict[str, Any]:
             "closing_line": merged.tally.closing_line(),
             "shards": merged.total,
             "missing_shards": merged.missing_shards,
+            "machines": merged.machines,
             "troubles": merged.troubles,
             "unaccounted": merged.unaccounted,
             "uncollected": merged.uncollected,
@@ -266,6 +285,8 @@ def to_junit(merged: Merged) -> bytes:
     for nodeid, shard in merged.unaccounted.items():
         why = "left no manifest" if shard in merged.missing_shards else "did not run it"
         text = f"unaccounted: shard {shard}/{merged.total} {why}"
+        if merged.machines:
+            text = "unaccounted: no machine ran it to its end"
         items.append(ItemRecord(nodeid=nodeid, outcome=Outcome.ERROR, message=text, text=text))
     for nodeid, text in merged.uncollected.items():
         message = "could not be collected"
@@ -313,7 +334,7 @@ def merged_run(merged: Merged) -> RecordedRun:
         run=_frame(merged, [record.run for _, record in shards], started),
         graph=_graph_of_all([record.graph for _, record in shards if record.graph is not None]),
         activities=tuple(
-            _shifted(activity, shard, started - record.run.started)
+            _shifted(activity, shard, merged.place(shard), started - record.run.started)
             for shard, record in shards
             for activity in record.activities
         ),
@@ -334,7 +355,7 @@ def _frame(merged: Merged, runs: list[RunRecord], started: float) -> RunRecord:
         id=" ".join(run.id for run in runs),
         started=started,
         workers=sum(run.workers for run in runs) or 1,
-        shard=f"{len(merged.manifests)} of {total} shards",
+        shard=counted(total, "machine") if merged.machines else f"{len(merged.manifests)} of {total} shards",
         seconds=max((run.seconds for run in runs), default=0.0),
         exit_status=merged.exit_status,
         closing_line=merged.tally.closing_line(),
@@ -356,13 +377,13 @@ def _graph_of_all(graphs: Iterable[GraphRecord]) -> GraphRecord | None:
     )
 
 
-def _shifted(activity: Activity, shard: int, seconds: float) -> Activity:
+def _shifted(activity: Activity, shard: int, place: str, seconds: float) -> Activity:
     def moved(name: str) -> str:
         return f"{shard}/{name}" if name else ""
 
     return replace(
         activity,
-        lane=f"shard {shard}, {activity.lane}",
+        lane=f"{place}, {activity.lane}",
         started=activity.started + seconds,
         steps=tuple(
             replace(step, started=step.started + seconds, out=moved(step.out), err=moved(step.err))

@@ -54,6 +54,8 @@ PLACE_AND_LOOK = {
     "dogfood_cache_dir",
     "dogfood_cache_limit",
     "dogfood_copy_limit",
+    "dogfood_fleet",
+    "dogfood_fleet_lease",
     "dogfood_keep",
     "dogfood_shard",
     "dogfood_state_root",

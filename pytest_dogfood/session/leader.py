@@ -72,6 +72,7 @@ class Leader:
         self.keeping: Retention | None = None
         self.empty_shard = False
         self.expected: Expected | None = None
+        self.graph = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -173,6 +174,7 @@ class Leader:
     def _take(self, published: WorkerSelection) -> None:
         """Adopt the selection, and get ready to run it; raises pytest.UsageError if no run is possible."""
         self.empty_shard, self.expected = published.empty_shard, published.expected
+        self.graph = published.graph
         if self._lease is None:
             return
         plan = self.plan = published.plan

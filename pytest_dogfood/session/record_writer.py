@@ -284,15 +284,41 @@ def _require_writable(path: Path, given: str) -> None:
         raise pytest.UsageError(f"--dogfood-report {given}: {why}")
 
 
-class ManifestWriter:
-    """The plugin that keeps every item's last word; for the process that leads a sharded run."""
+class ItemRecords:
+    """The plugin that makes a record of every item from its reports, for the process that leads a run."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, ItemRecord] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        fresh = ItemRecord(nodeid=report.nodeid, outcome=Outcome.PASSED)
+        known = self.items.get(report.nodeid, fresh)
+        # An item that is run again counts as its last attempt, as it does for pytest's exit status.
+        before = fresh if report.when == "setup" else known
+        text = before.text
+        if report.failed or report.skipped:
+            said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
+            text = "\n\n".join(filter(None, [before.text, _clean(said)]))
+        properties = tuple((_clean(str(name)), _clean(str(value))) for name, value in report.user_properties)
+        self.items[report.nodeid] = ItemRecord(
+            nodeid=report.nodeid,
+            outcome=outcome_after(report, before.outcome),
+            seconds=before.seconds + max(report.duration, 0.0),
+            text=text,
+            message=before.message or _clean(message_of(report)),
+            properties=properties or known.properties,
+        )
+
+
+class ManifestWriter(ItemRecords):
+    """The plugin that writes the manifest of a shard."""
 
     def __init__(self, config: pytest.Config, leader: Leader, shard: Shard, path: str | None) -> None:
+        super().__init__()
         self._config = config
         self._leader = leader
         self._shard = shard
         self._path = config.rootpath / (path or manifest_name(shard))
-        self._items: dict[str, ItemRecord] = {}
         self._uncollected: dict[str, str] = {}
         self._problem = ""
         self._written = False
@@ -310,42 +336,18 @@ class ManifestWriter:
         if report.failed:
             self._uncollected[report.nodeid] = _clean(report.longreprtext)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        fresh = ItemRecord(nodeid=report.nodeid, outcome=Outcome.PASSED)
-        known = self._items.get(report.nodeid, fresh)
-        # An item that is run again counts as its last attempt, as it does for pytest's exit status.
-        before = fresh if report.when == "setup" else known
-        text = before.text
-        if report.failed or report.skipped:
-            said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
-            text = "\n\n".join(filter(None, [before.text, _clean(said)]))
-        properties = tuple((_clean(str(name)), _clean(str(value))) for name, value in report.user_properties)
-        self._items[report.nodeid] = ItemRecord(
-            nodeid=report.nodeid,
-            outcome=outcome_after(report, before.outcome),
-            seconds=before.seconds + max(report.duration, 0.0),
-            text=text,
-            message=before.message or _clean(message_of(report)),
-            properties=properties or known.properties,
-        )
-
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         expected, run = self._leader.expected, self._leader.run
         if expected is None or run is None:
             return
-        replayed: dict[JourneyId, Outcome] = {}
-        for entry in Journal(run.records).ends(Why.REPLAY):
-            # What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
-            if entry.cause is None or not entry.cause.blocked:
-                worst = max(entry.outcome, replayed.get(entry.journey, entry.outcome), key=badness)
-                replayed[entry.journey] = worst
+        replayed = replayed_in(run)
         prerequisites = set(self._leader.prerequisites())
         manifest = Manifest(
             shard=self._shard,
             expected=expected,
             items=tuple(
-                replace(one, prerequisite=one.nodeid in prerequisites) for one in self._items.values()
+                replace(one, prerequisite=one.nodeid in prerequisites) for one in self.items.values()
             ),
             results=tuple(self._leader.tally.results.values()),
             replayed=replayed,
@@ -367,6 +369,16 @@ class ManifestWriter:
             terminalreporter.write_line(f"dogfood: no manifest for this shard: {self._problem}", red=True)
         elif self._written:
             terminalreporter.write_line(f"dogfood: wrote {self._path}")
+
+
+def replayed_in(run: RunDirectory) -> dict[JourneyId, Outcome]:
+    """Return the worst that journeys came to when they were replayed in a run."""
+    found: dict[JourneyId, Outcome] = {}
+    for entry in Journal(run.records).ends(Why.REPLAY):
+        # What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
+        if entry.cause is None or not entry.cause.blocked:
+            found[entry.journey] = max(entry.outcome, found.get(entry.journey, entry.outcome), key=badness)
+    return found
 
 
 def _shard_record(run: RunDirectory) -> ShardRecord | None:

@@ -7,7 +7,7 @@ event's reports, so a crash becomes final there: until then `mark_test_pending` 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import unified_diff
 from typing import Protocol
 
@@ -71,6 +71,8 @@ class Worker(Protocol):
 
     def send_runtest_some(self, indices: Sequence[int]) -> None: ...
 
+    def notify_inproc(self, eventname: str, **kwargs: object) -> None: ...
+
     def shutdown(self) -> None: ...
 
 
@@ -84,6 +86,25 @@ class JobSource(Protocol):
         """Note that a worker has finished an item, its reruns included, before its dependents begin."""
 
 
+class OtherMachines(Protocol):
+    """The part of a run on several machines that the scheduler uses."""
+
+    def join(self, ids: Sequence[str], jobs: Sequence[Job]) -> Queue:
+        """Take part in the run, and return the queue of this machine; raises pytest.UsageError if it may not."""
+
+    def may_hand_out(self) -> bool:
+        """Return whether the other machines still count on this one."""
+
+    def ended(self, index: int) -> None:
+        """Note that an item has ended here, before others may begin."""
+
+    def need(self, idle: int) -> None:
+        """Note that this many workers have nothing to do."""
+
+    def ended_elsewhere(self) -> Iterable[int]:
+        """Return the items that have ended on other machines since the last call."""
+
+
 class DeadlockError(Exception):
     """Items are left that may not run, and every worker is idle: our mistake, never the user's."""
 
@@ -94,11 +115,19 @@ class DogfoodScheduler:
     `workers` is the number of collections to wait for before the first dispatch.
     """
 
-    def __init__(self, config: pytest.Config, source: JobSource, *, workers: int) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        source: JobSource,
+        *,
+        workers: int,
+        others: OtherMachines | None = None,
+    ) -> None:
         # Plugins that rerun crashed items (pytest-rerunfailures) use it: every scheduler of xdist has it.
         self.config = config
         self._source = source
         self.workers = workers
+        self.others = others
         self._ids: list[str] = []
         self._indices: dict[str, list[int]] = defaultdict(list)
         self._queue = Queue(())
@@ -135,16 +164,15 @@ class DogfoodScheduler:
         if self._lost_a_worker:
             self._lost_a_worker = False
             for index in sorted(self._crashed):
-                self._order_check.finish(index)
-                self._queue.finish(index)
+                self._finish(index)
             self._crashed.clear()
             self._dispatch()
         elif self._queue.running:  # read after every event of every worker, so the usual case is the shortest
             return False
         if self._queue.is_done:
             return True
-        # A node that is shutting down will be removed, which frees its chains.
-        if self._is_stuck() and not any(node.shutting_down for node in self._held):
+        # A node that is shutting down will be removed, which frees its chains. What is left may run elsewhere.
+        if self.others is None and self._is_stuck() and not any(node.shutting_down for node in self._held):
             self._dispatch()
             if self._is_stuck():
                 names = ", ".join(self._ids[index] for index in self._queue.pending)
@@ -188,11 +216,12 @@ class DogfoodScheduler:
             for index, node_id in enumerate(self._ids):
                 self._indices[node_id].append(index)
             self._order_check = OrderCheck(in_chain_order(jobs))
-            self._queue = Queue(jobs)
+            self._queue = Queue(jobs) if self.others is None else self.others.join(self._ids, jobs)
             self._has_begun = True
             for node in self._held:
                 if node in self._collections:
                     self._queue.add_worker(node.gateway.id)
+            self._finish_elsewhere()
         self._dispatch()
 
     def mark_started(self, node_id: str) -> None:
@@ -214,9 +243,20 @@ class DogfoodScheduler:
             return
         self._held[node].remove(item_index)
         self._source.finished(self._ids[item_index])
-        self._order_check.finish(item_index)
-        if self._queue.finish(item_index) or len(self._held[node]) <= REFILL_AT:
+        if self._finish(item_index) or len(self._held[node]) <= REFILL_AT:
             self._dispatch()
+
+    def _finish(self, index: int) -> bool:
+        """Count an item that has ended here; return whether others may be ready by it."""
+        self._order_check.finish(index)
+        if self.others is not None:
+            self.others.ended(index)  # before the queue counts it, which belongs to them as well
+        return self._queue.finish(index)
+
+    def _finish_elsewhere(self) -> None:
+        for index in () if self.others is None else self.others.ended_elsewhere():
+            self._order_check.finish(index)
+            self._queue.finish(index)
 
     def mark_test_pending(self, item: str) -> None:
         """Let a crashed item run again: it does not count as finished, and its dependents keep waiting."""
@@ -227,8 +267,20 @@ class DogfoodScheduler:
                 return
         raise ValueError(f"{item} has not crashed, so it cannot be run again")
 
-    def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
-        raise NotImplementedError("this scheduler never moves items between workers")
+    def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:  # noqa: ARG002 - xdist's protocol
+        """Count what has ended on other machines: xdist calls this for the event by which `wake` ends its waiting.
+
+        It is meant for items that a worker gives back, which this scheduler never asks for.
+        """
+        if self.others is None or indices:
+            raise NotImplementedError("this scheduler never moves items between workers")
+        self._finish_elsewhere()
+        self._dispatch()
+
+    def wake(self) -> None:
+        """Let the process that waits for events of workers look at the news of other machines; for other threads."""
+        for node in list(self._held)[:1]:
+            node.notify_inproc("unscheduled", node=node, indices=[])
 
     def remove_node(self, node: Worker) -> str | None:
         """Remove a worker and requeue its unfinished items; return the item in which it died, if there is one."""
@@ -268,8 +320,9 @@ class DogfoodScheduler:
         ]
 
     def _dispatch(self) -> None:
-        if self._aborted:
+        if self._aborted or (self.others is not None and not self.others.may_hand_out()):
             return
+        idle = 0
         for node in self._usable_nodes():
             left = len(self._held[node])
             if left > REFILL_AT:
@@ -277,6 +330,7 @@ class DogfoodScheduler:
             hand_out = self._queue.more_for if left else self._queue.next_for
             indices = hand_out(node.gateway.id)
             if not indices:
+                idle += not left
                 continue
             try:
                 node.send_runtest_some([*indices, len(self._ids)])
@@ -287,6 +341,8 @@ class DogfoodScheduler:
                 self._order_check.lose(node.gateway.id)
             else:
                 self._held[node].extend(indices)
+        if self.others is not None:
+            self.others.need(idle)
 
     def _report_difference(self, expected: Sequence[str], node: Worker, found: Sequence[str]) -> bool:
         if list(expected) == list(found):

@@ -24,11 +24,15 @@ class FakeWorker:
         self.shutting_down = False
         self.broken = False
         self.sent: list[list[int]] = []
+        self.told: list[tuple[str, dict[str, object]]] = []
 
     def send_runtest_some(self, indices: Sequence[int]) -> None:
         if self.broken:
             raise OSError("cannot send (already closed?)")
         self.sent.append(list(indices))
+
+    def notify_inproc(self, eventname: str, **kwargs: object) -> None:
+        self.told.append((eventname, kwargs))
 
     def shutdown(self) -> None:
         self.shutting_down = True

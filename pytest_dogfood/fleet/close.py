@@ -1,0 +1,100 @@
+"""One report of a run on several machines, from what they have left in the database."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+
+import msgspec
+from msgspec.structs import replace
+
+from pytest_dogfood.fleet.agreement import Agreement
+from pytest_dogfood.fleet.board import End, RunContents
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.report.manifest import ItemRecord, Manifest, ShardRecord
+from pytest_dogfood.report.merge import Merged, merge
+from pytest_dogfood.scheduling.plan import Expected
+from pytest_dogfood.settings import Shard
+
+LARGEST_RUN_RECORD = 64 * 2**20
+"""Bytes of the record of one machine's part of a run that travel: with more, the merged report lacks its details."""
+
+
+def packed_run_record(record: ShardRecord) -> bytes:
+    """Return the record of a machine's part of a run as bytes; empty if it is too large to travel."""
+    content = zlib.compress(msgspec.json.encode(record))
+    return content if len(content) <= LARGEST_RUN_RECORD else b""
+
+
+def _run_record(content: bytes) -> ShardRecord | None:
+    try:
+        return msgspec.json.decode(zlib.decompress(content), type=ShardRecord) if content else None
+    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def merge_machines(contents: RunContents) -> Merged:
+    """Return the run as one, with each machine in the place of a shard; items without an end are unaccounted for.
+
+    Raises HarnessError if what the machines agreed on cannot be read.
+    """
+    agreement = Agreement.unpacked(contents.agreement)
+    names = [machine.name for machine in contents.machines]
+    number_of = {name: number for number, name in enumerate(names, 1)}
+    ends: dict[str, list[End]] = defaultdict(list)
+    for end in contents.ends:
+        ends[end.machine].append(end)
+    at = {end.nodeid: number_of.get(end.machine, 1) for end in contents.ends}
+    expected = Expected(
+        graph=agreement.graph,
+        shards={nodeid: at.get(nodeid, 1) for nodeid in agreement.items},
+        journeys={nodeid: JourneyId(one) for nodeid, one in agreement.journeys.items()},
+    )
+    manifests = [
+        Manifest(
+            shard=Shard(number, len(names)),
+            expected=expected,
+            items=tuple(_item_record(end, contents.records.get(end.nodeid, b"")) for end in ends[name]),
+            results=tuple(
+                result_of(end, JourneyId(agreement.journeys[end.nodeid]))
+                for end in ends[name]
+                if end.nodeid in agreement.journeys
+            ),
+            gates=tuple(map(JourneyId, agreement.gates)),
+            min_measured=int(agreement.options.get("dogfood_min_measured", "0")),
+            record=_run_record(contents.run_records.get(name, b"")),
+        )
+        for name, number in number_of.items()
+    ]
+    merged = merge(manifests, names)
+    if contents.stopped and merged.unaccounted:
+        merged = replace(merged, troubles=(*merged.troubles, f"stopped by {contents.stopped}"))
+    return merged
+
+
+def result_of(end: End, journey: JourneyId) -> JourneyResult:
+    """Return what a machine says of an item of the graph; what cannot be read is an error of the harness."""
+    try:
+        result = msgspec.json.decode(end.result, type=JourneyResult)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        result = JourneyResult(id=journey, outcome=Outcome.ERROR)
+    return replace(
+        result, id=journey, worker=f"{end.machine}/{result.worker}".rstrip("/"), kept="", trajectory=""
+    )
+
+
+def outcome_of(end: End) -> Outcome:
+    """Return the outcome of an item; one that this version does not know is an error."""
+    try:
+        return Outcome(end.outcome)
+    except ValueError:
+        return Outcome.ERROR
+
+
+def _item_record(end: End, content: bytes) -> ItemRecord:
+    try:
+        return replace(msgspec.json.decode(content, type=ItemRecord), nodeid=end.nodeid)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        why = f"{end.machine} was lost before it could send more about this"
+        return ItemRecord(nodeid=end.nodeid, outcome=outcome_of(end), message=why, text=why)

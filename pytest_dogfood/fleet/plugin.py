@@ -1,0 +1,412 @@
+"""The plugin of the process that leads one machine's part of a run on several machines.
+
+The scheduler asks it for the queue, for leave to hand out items, and for what has ended elsewhere. It passes the
+results of this machine on to the others, and those of the others to this machine's tally, journal and releases.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import socket
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from pytest_dogfood.collection.stash import PROJECT, SETTINGS
+from pytest_dogfood.diagnostics import HarnessError, counted
+from pytest_dogfood.execution.watcher import end_processes
+from pytest_dogfood.fleet.agreement import Agreement, differences, digests_of, python_in_words
+from pytest_dogfood.fleet.board import (
+    Answer,
+    Board,
+    End,
+    Joined,
+    Machine,
+    MachineState,
+    Turn,
+)
+from pytest_dogfood.fleet.close import outcome_of, packed_run_record, result_of
+from pytest_dogfood.fleet.member import Member, Request, now
+from pytest_dogfood.fleet.membership import Membership
+from pytest_dogfood.fleet.options import RunName
+from pytest_dogfood.fleet.turns import Turns
+from pytest_dogfood.fleet.units import order_of_chains, units_of, with_units
+from pytest_dogfood.git.command import GitError, checked_out
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Outcome, listed
+from pytest_dogfood.provisioning.workspace import run_marker
+from pytest_dogfood.report.manifest import ItemRecord, shard_record
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
+from pytest_dogfood.scheduling.queue import Job
+from pytest_dogfood.scheduling.shared_queue import SharedQueue
+from pytest_dogfood.session.record_writer import ItemRecords
+from pytest_dogfood.storage.journal import Journal, Why
+from pytest_dogfood.storage.record import read_run
+from pytest_dogfood.storage.token_registry import Registry
+from pytest_dogfood.walks import reachable
+
+if TYPE_CHECKING:
+    from pytest_dogfood.session.leader import Leader
+    from pytest_dogfood.xdist.scheduler import DogfoodScheduler
+
+LARGEST_RECORD = 64 * 1024
+"""Bytes of the record of one item that travel to the other machines."""
+
+LONGEST_AGE = 3600.0
+"""Seconds after which a machine does not join a finished run whose name a person has chosen, most likely by mistake."""
+
+LOST_ON = "dogfood_lost_on"
+"""JUnit property of an item that ran when a machine was lost: that machine."""
+
+
+def machine_name() -> str:
+    """Return a name for this machine's part of a run: the host's first name, and four digits that tell parts apart."""
+    host = socket.gethostname().partition(".")[0] or "machine"
+    return f"{host[:40]}-{secrets.token_hex(2)}"
+
+
+class FleetPlugin(ItemRecords):
+    """Takes part in a run for this machine; `others` of the scheduler."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        leader: Leader,
+        scheduler: DogfoodScheduler,
+        *,
+        board: Board,
+        machine: Machine,
+        run: RunName,
+        lease: float,
+    ) -> None:
+        super().__init__()
+        self._config = config
+        self._leader = leader
+        self._scheduler = scheduler
+        self._board = board
+        self._me = machine
+        self._run = run
+        self._lease = lease
+        self._member: Member | None = None
+        self._membership = Membership(machine.name, lease, now())
+        self._queue = SharedQueue(())
+        self._turns = Turns(machine.name, self._queue, ())
+        self._ids: Sequence[str] = ()
+        self._places: Mapping[str, int] = {}
+        self._planned: Mapping[str, PlannedJourney] = {}
+        self._journal: Journal | None = None
+        self._ended_by: dict[str, str] = {}
+        """The machine on which each item has ended, by node id."""
+        self._joined: Joined | None = None
+        self._bad_elsewhere: dict[str, str] = {}
+        self._lost_on: dict[str, str] = {}
+        self._idle = 0
+        self._stopped = ""
+        self._trouble = ""
+        self._failures_here: set[str] = set()
+
+    # What the scheduler asks.
+
+    def join(self, ids: Sequence[str], jobs: Sequence[Job]) -> SharedQueue:
+        """Take part in the run, and return the queue of this machine; raises pytest.UsageError if it may not."""
+        plan = self._leader.plan or Plan()
+        twice = [nodeid for nodeid, number in Counter(ids).items() if number > 1]
+        if twice:
+            raise pytest.UsageError(
+                f"--dogfood-fleet needs a node id for each item, but several are called {listed(twice)}"
+            )
+        jobs = with_units(ids, jobs)
+        self._ids, self._places = ids, {nodeid: index for index, nodeid in enumerate(ids)}
+        self._planned = plan.by_nodeid()
+        run = self._leader.run
+        self._journal = Journal(run.records) if run is not None and self._planned else None
+        try:
+            agreement = replace(self._agreement(ids, plan), order=order_of_chains(ids, jobs))
+            self._membership = Membership(self._me.name, self._lease, now())
+            joined = self._board.join(self._me, agreement.packed(), units_of(jobs))
+            self._refuse(joined, agreement)
+        except HarnessError as error:
+            raise pytest.UsageError(f"--dogfood-fleet {self._run}: {error}") from error
+        self._queue = SharedQueue(jobs)
+        self._turns = Turns(self._me.name, self._queue, ids, self._needs())
+        self._joined = joined
+        if not joined.closed:
+            self._member = Member(self._board, self._membership, wake=self._scheduler.wake)
+            self._member.start()
+        return self._queue
+
+    def _needs(self) -> dict[str, set[Token]]:
+        """Return the tokens that the items of each unit need, directly or not."""
+        rests_on = self._leader.plan.rests_on if self._leader.plan is not None else {}
+        found: dict[str, set[Token]] = defaultdict(set)
+        for nodeid, planned in self._planned.items():
+            if nodeid in self._places:
+                unit = self._queue.unit_of(self._places[nodeid])
+                found[unit].update(reachable(planned.uses, lambda token: rests_on.get(token, ())))
+        return found
+
+    def _agreement(self, ids: Sequence[str], plan: Plan) -> Agreement:
+        config, settings = self._config, self._config.stash[SETTINGS]
+        project = config.stash[PROJECT]()
+        paths = {config.rootpath / nodeid.partition("::")[0] for nodeid in ids}
+        try:
+            commit, _ = checked_out(config.rootpath)
+        except GitError:
+            commit = ""
+        return Agreement(
+            items=tuple(sorted(ids)),
+            journeys={nodeid: one.id for nodeid, one in sorted(self._planned.items())},
+            gates=tuple(sorted({gate for one in plan.journeys for gate in one.gates})),
+            graph=self._leader.graph,
+            files=digests_of(
+                config.rootpath, [*paths, *(config.rootpath / file.path for file in project.files)]
+            ),
+            python=python_in_words(),
+            platform=f"{platform.system()} {platform.machine()}",
+            version=version("pytest-dogfood"),
+            commit=commit,
+            options={
+                "--dist": str(config.getoption("dist", "")),
+                "--dogfood-blocked": " ".join(sorted(settings.blocked)),
+                "--dogfood-provision": str(settings.provision),
+                "dogfood_min_measured": str(settings.min_measured),
+            },
+            lease=self._lease,
+        )
+
+    def _refuse(self, joined: Joined, agreement: Agreement) -> None:
+        """Raise HarnessError if this machine may not take part, and say what differs."""
+        if joined.agreement:
+            there = Agreement.unpacked(joined.agreement)
+            differing = differences(there, agreement, run=str(self._run)) or [
+                "something that has no name differs"
+            ]
+            lines = "\n".join(f"    {line}" for line in differing)
+            raise HarnessError(f"this machine would run something else than the others:\n{lines}")
+        ended = f"was closed {joined.closed}" if joined.closed else ""
+        if joined.finished and joined.age > LONGEST_AGE:
+            ended = ended or f"was done {joined.finished}"
+        if ended and not self._run.by_ci:
+            raise HarnessError(f"the run {ended}; choose another name")
+
+    def may_hand_out(self) -> bool:
+        return self._member is not None and self._member.may_act() and not self._stopped
+
+    def ended(self, index: int) -> None:
+        """Let the others know how an item has ended here, unless a signal ended it."""
+        nodeid = self._ids[index]
+        record = self.items.get(nodeid)
+        if self._member is None or record is None or nodeid in self._ended_by or self._leader.interruption():
+            return
+        planned = self._planned.get(nodeid)
+        result = self._leader.tally.results.get(planned.id) if planned is not None else None
+        outcome = record.outcome if result is None else result.outcome
+        if nodeid in self._lost_on:
+            record = replace(record, properties=(*record.properties, (LOST_ON, self._lost_on[nodeid])))
+        self._ended_by[nodeid] = self._me.name
+        self._turns.end(index, str(outcome), b"" if result is None else msgspec.json.encode(result.to_json()))
+        if outcome is Outcome.ERROR:
+            self._turns.fail(self._tokens_that_failed())
+        self._member.send_record(nodeid, _packed(record))
+        self._ask(self._idle)
+
+    def need(self, idle: int) -> None:
+        """Ask for units for idle workers; what is asked for counts until the next call."""
+        self._idle = idle
+        self._ask(idle)
+
+    def _ask(self, idle: int) -> None:
+        if self._member is None:
+            return
+        turn = self._turns.next_turn(idle) if self._turns.wants_turn(idle) else None
+        aside = self._turns.aside()
+        self._member.ask(Request(turn=turn, seen=self._turns.seen, aside=aside, waits=bool(idle)))
+
+    def ended_elsewhere(self) -> Iterator[int]:
+        """Count what the other machines have told, and yield the items that have ended there."""
+        if self._joined is not None:
+            joined, self._joined = self._joined, None
+            yield from self._take_over_all(joined.ends)
+            self._turns.join(joined)
+            self._stop(joined.stopped)
+        if self._member is None:
+            return
+        try:
+            answers = self._member.hear()
+        except HarnessError as error:
+            self._lose_touch(str(error))
+        for answer, turn in answers:
+            yield from self._apply(answer, turn)
+        self._turns.look_at(self._membership.machines.values())
+        self._ask(0)  # the scheduler says how many workers are idle when it has handed out what there is
+
+    def _apply(self, answer: Answer, turn: Turn | None) -> Iterator[int]:
+        yield from self._take_over_all(self._turns.news_in(answer))
+        changes = self._turns.apply(answer, turn)
+        if changes.lost:
+            self._membership.lose()
+            self._lose_touch(self._membership.why_fenced)
+        for unit in changes.taken:
+            self._lost_on |= dict(zip(unit.lost_in, unit.lost_on, strict=True))
+        for index in changes.crashed:
+            self._report_given_up(self._ids[index])
+            yield index
+            self.ended(index)
+        self._stop(changes.stopped)
+
+    def _take_over_all(self, ends: Iterable[End]) -> Iterator[int]:
+        for end in ends:
+            if end.nodeid in self._places and end.nodeid not in self._ended_by:
+                self._ended_by[end.nodeid] = end.machine
+                self._take_over(end)
+                yield self._places[end.nodeid]
+
+    def _take_over(self, end: End) -> None:
+        """Count an item that has ended on another machine, as if it had ended here."""
+        planned, bad = self._planned.get(end.nodeid), outcome_of(end).is_bad
+        if planned is not None:
+            result = result_of(end, planned.id)
+            bad = result.outcome.is_bad
+            if self._journal is not None:
+                self._journal.ended(planned.id, Why.ITEM, result.worker, result.outcome, result.cause)
+            self._leader.tally.add(result)
+        self._leader.finished(end.nodeid)
+        if bad:
+            self._bad_elsewhere[end.nodeid] = end.machine
+            self._count_failures()
+
+    def _report_given_up(self, nodeid: str) -> None:
+        """Report an item as crashed that is not tried again, because machines were lost with it."""
+        text = f"{nodeid} was running when {counted(2, 'machine')} were lost, so it is not tried again"
+        report = pytest.TestReport(
+            nodeid,
+            (nodeid.partition("::")[0], None, nodeid),
+            {},
+            "failed",
+            text,
+            "???",  # type: ignore[arg-type] # as xdist reports a crash
+        )
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+    def _tokens_that_failed(self) -> Iterator[Token]:
+        """Yield the tokens whose provider has failed on this machine."""
+        run = self._leader.run
+        if run is None:
+            return
+        registry = Registry(run.tokens)
+        for place in registry.places():
+            for token in registry.known_in(place):
+                attempt = registry.known_of(token, place).attempt
+                if attempt is not None and attempt.message:
+                    yield token
+
+    # Failures of all machines count for -x and --maxfail.
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        super().pytest_runtest_logreport(report)
+        if report.failed and not hasattr(report, "wasxfail"):
+            self._failures_here.add(report.nodeid)
+            self._count_failures()
+
+    def _count_failures(self) -> None:
+        most = self._config.getoption("maxfail", 0)
+        if most and len(self._failures_here) + len(self._bad_elsewhere) >= most and self._member is not None:
+            self._member.stop_run(f"{self._me.name}: --maxfail {most}")
+
+    def _stop(self, why: str) -> None:
+        """Hand out nothing more if some machine has stopped the run."""
+        if why and not self._stopped:
+            self._stopped = why
+            self._scheduler.abort()
+
+    def _lose_touch(self, why: str) -> NoReturn:
+        """End the steps that run here, and the run on this machine: others do its work now."""
+        self._trouble = why
+        if self._leader.run is not None:
+            end_processes(run_marker(self._leader.run.id))
+        pytest.exit(why, returncode=int(pytest.ExitCode.INTERNAL_ERROR))
+
+    # The end.
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        member = self._member
+        if member is None or self._trouble:
+            return
+        member.is_ending = True
+        if not member.finish(self._turns.next_turn(0), self._membership.fence_at - now()):
+            self._trouble = "lost touch with the fleet at the end; the others run again what they do not know"
+            return
+        try:
+            self._board.leave()
+        except HarnessError as error:
+            self._trouble = str(error)
+
+    @pytest.hookimpl(trylast=True, specname="pytest_sessionfinish")
+    def pytest_send_record(self) -> None:
+        """Send the record of this machine's part for one report of the whole run, which does without it otherwise."""
+        run = self._leader.run
+        if self._member is None or self._trouble or run is None:
+            return
+        with suppress(HarnessError):
+            self._board.run_record(packed_run_record(shard_record(read_run(run.path))))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        harmless = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+        if session.exitstatus in harmless:
+            if self._trouble:
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            elif self._bad_elsewhere or self._stopped:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_report_header(self) -> str:
+        return f"dogfood fleet: run {self._run}, this machine is {self._me.name}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._trouble:
+            terminalreporter.write_line(f"fleet: {self._trouble}", red=True)
+            return
+        if self._stopped:
+            terminalreporter.write_line(f"stopped by {self._stopped}", yellow=True)
+        for machine in sorted(set(self._bad_elsewhere.values())):
+            names = [self._name(nodeid) for nodeid, where in self._bad_elsewhere.items() if where == machine]
+            terminalreporter.write_line(f"failed elsewhere: {listed(names, most=20)} on {machine}", red=True)
+        terminalreporter.write_line(f"fleet: {self._machines_in_words()}")
+
+    def _name(self, nodeid: str) -> str:
+        planned = self._planned.get(nodeid)
+        return nodeid if planned is None else planned.id
+
+    def _machines_in_words(self) -> str:
+        states = {one.name: one.state for one in self._membership.machines.values()}
+        states.setdefault(self._me.name, MachineState.HERE)
+        numbers = Counter(self._ended_by.values())
+        parts = []
+        for name in sorted({*states, *numbers}, key=lambda one: (-numbers[one], one)):
+            lost = " (lost)" if states.get(name) is MachineState.LOST else ""
+            parts.append(f"{name} {counted(numbers[name], 'item')}{lost}")
+        return f"{counted(len(parts), 'machine')}: {', '.join(parts)}"
+
+
+def _packed(record: ItemRecord) -> bytes:
+    """Return a record as bytes; of a long text only the end travels, where the failure is."""
+    content = msgspec.json.encode(record)
+    if len(content) > LARGEST_RECORD:
+        content = msgspec.json.encode(replace(record, text=f"...\n{record.text[-LARGEST_RECORD // 8 :]}"))
+    return content

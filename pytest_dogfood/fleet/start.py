@@ -1,0 +1,64 @@
+"""Starts this machine's part of a run on several machines, or says why that is not possible."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dogfood.collection.stash import SETTINGS
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.fleet.board import Machine
+from pytest_dogfood.fleet.options import lease_seconds, run_name, url_of
+from pytest_dogfood.fleet.plugin import FleetPlugin, machine_name
+
+if TYPE_CHECKING:
+    from pytest_dogfood.session.leader import Leader
+
+_NOT_WITH = {
+    "dogfood_shard": ("--dogfood-shard", "shards share nothing, and machines of a fleet balance themselves"),
+    "dogfood_check": ("--dogfood-check", "a check runs nothing; leave --dogfood-fleet out"),
+    "dogfood_record": ("--dogfood-record", "the recordings would be on several machines"),
+    "lf": ("--lf", "each machine remembers other failures; name the tests, or use -k"),
+    "failedfirst": ("--ff", "each machine remembers other failures"),
+    "stepwise": ("--sw", "each machine remembers other failures"),
+}
+"""The options that cannot be used with --dogfood-fleet, as they are typed, and why."""
+
+
+def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> None:
+    """Connect to the database and register the plugin; raises pytest.UsageError if that is not possible."""
+    distribution = config.pluginmanager.get_plugin("dogfood-distribution")
+    _refuse_combinations(config, distributed=distribution is not None)
+    if distribution is None:
+        return
+    from pytest_dogfood.fleet.postgres import PostgresBoard
+
+    settings = config.stash[SETTINGS]
+    try:
+        lease = lease_seconds(settings.fleet_lease)
+        run = run_name(settings.fleet_run or "", os.environ)
+        url = url_of(os.environ, settings.fleet)
+        machine = Machine(name=machine_name(), host=socket.gethostname(), workers=workers)
+        board = PostgresBoard(url, str(run), machine.name, patience=max(2.0, lease / 6))
+        board.check()
+    except (HarnessError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from error
+    scheduler = distribution.scheduler
+    plugin = FleetPlugin(config, leader, scheduler, board=board, machine=machine, run=run, lease=lease)
+    scheduler.others = plugin
+    config.pluginmanager.register(plugin, "dogfood-fleet")
+
+
+def _refuse_combinations(config: pytest.Config, *, distributed: bool) -> None:
+    for name, (typed, why) in _NOT_WITH.items():
+        given = config.getoption(name, None) or (name == "dogfood_shard" and config.getini(name))
+        if given:
+            raise pytest.UsageError(f"--dogfood-fleet cannot be used with {typed}: {why}")
+    if not distributed and not config.getoption("collectonly"):
+        raise pytest.UsageError(
+            "--dogfood-fleet needs workers, so that this machine can hear of the others while tests run: "
+            "add -n auto; -n 1 is enough"
+        )

@@ -1,0 +1,217 @@
+"""Runs on several machines: real processes, each with a checkout, a home and a state root of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet_machines import Fleet, fleet
+from tests.support.live_projects import Eventually
+
+
+@pytest.fixture
+def new_fleet(tmp_path: Path, fleet_url: str) -> Iterator[Callable[[Mapping[str, str]], Fleet]]:
+    """Return a function that makes a fleet for a project of these files."""
+    with fleet(tmp_path, fleet_url, {}) as made:
+
+        def new(files: Mapping[str, str]) -> Fleet:
+            made.write(files)
+            return made
+
+        yield new
+
+
+def chains(number: int, uses: int, *, seconds: float = 0.1) -> str:
+    """Return chains of a journey that builds and others that use what it has built; each notes where it runs."""
+    lines = ["journeys:"]
+    for chain in range(number):
+        lines += [
+            f"  - id: build-{chain}",
+            f"    establishes: [image-{chain}]",
+            "    steps:",
+            f"      - run: sleep {seconds}; echo build-{chain} >> $NOTES; touch $DOGFOOD_STATE/image",
+        ]
+        for use in range(uses):
+            lines += [
+                f"  - id: use-{chain}-{use}",
+                f"    requires: [image-{chain}]",
+                "    steps:",
+                f"      - run: test -f $DOGFOOD_STATE/image; sleep {seconds}; echo use-{chain}-{use} >> $NOTES",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+TWO = """
+journeys:
+  - {id: a, steps: [run: exit 1]}
+  - {id: b, steps: [run: 'true']}
+"""
+
+PLAIN = "import pytest\n\n@pytest.mark.parametrize('number', range(6))\ndef test_plain(number): pass\n"
+
+
+def test_machines_share_out_a_run_and_each_knows_all_of_it(new_fleet: Callable[..., Fleet]) -> None:
+    made = new_fleet(
+        {"shop.journey.yaml": chains(6, 2), "test_a.py": PLAIN, "test_b.py": PLAIN.replace("plain", "other")}
+    )
+
+    machines = [made.start("whole") for _ in range(2)]
+    runs = [machine.end() for machine in machines]
+
+    assert [run.status for run in runs] == [0, 0], runs[0].text + runs[1].text
+    counts = Counter(nodeid for run in runs for nodeid in run.cases)
+    assert len(counts) == 6 * 3 + 12
+    assert set(counts.values()) == {1}
+    assert Counter(made.noted()).most_common(1)[0][1] == 1
+    for run in runs:
+        assert run.closing_line.startswith("dogfood: 18 journeys = 18 passed")
+        assert "fleet: 2 machines: " in run.text
+
+
+def test_a_failure_on_one_machine_fails_the_run_on_all_and_defers_dependents(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    made = new_fleet(
+        {
+            "shop.journey.yaml": """
+            capabilities:
+              image: {scope: machine}
+            journeys:
+              - id: builds
+                establishes: [image]
+                steps: [run: 'sleep 2; exit 7']
+              - {id: first, requires: [image], steps: [run: 'true']}
+              - {id: second, requires: [image], steps: [run: 'true']}
+              - {id: apart, steps: [run: sleep 1]}
+            """
+        }
+    )
+
+    runs = [machine.end() for machine in [made.start("red"), made.start("red", workers=1)]]
+
+    assert [run.status for run in runs] == [1, 1]
+    kinds = {nodeid.rpartition("::")[2]: case.kind for run in runs for nodeid, case in run.cases.items()}
+    assert kinds == {"builds": "failure", "first": "skipped", "second": "skipped", "apart": "passed"}
+    for run in runs:
+        assert "1 passed + 1 failed + 2 deferred (1 cause)" in run.closing_line
+    assert any("failed elsewhere: builds on " in run.text for run in runs)
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_what_a_lost_machine_held_is_run_by_the_others(
+    new_fleet: Callable[..., Fleet], eventually: Eventually, how: str
+) -> None:
+    made = new_fleet({"shop.journey.yaml": chains(4, 3, seconds=1)})
+    lost, other = made.start("lost", "-v"), made.start("lost")
+    assert eventually(lambda: "PASSED" in lost.text)
+
+    if how == "killed":
+        lost.kill()
+    else:
+        lost.signal(signal.SIGSTOP)
+    end = other.end()
+    lost.signal(signal.SIGCONT)
+
+    assert end.status == 0, end.text
+    assert end.closing_line.startswith("dogfood: 16 journeys = 16 passed")
+    assert "(lost)" in end.text
+    if how == "frozen":
+        woken = lost.end()
+        assert woken.status == 3
+        assert "what ended here since is not counted" in woken.text
+    assert eventually(lambda: not lost.processes() and not other.processes())
+
+
+def test_an_interrupted_machine_gives_back_what_it_held(
+    new_fleet: Callable[..., Fleet], eventually: Eventually
+) -> None:
+    made = new_fleet({"shop.journey.yaml": chains(4, 3, seconds=0.7)})
+    interrupted, other = made.start("back", "-v"), made.start("back")
+    assert eventually(lambda: "PASSED" in interrupted.text)
+
+    interrupted.process.send_signal(signal.SIGINT)
+    ends = [interrupted.end(), other.end()]
+
+    assert [end.status for end in ends] == [2, 0], ends[0].text + ends[1].text
+    assert ends[1].closing_line.startswith("dogfood: 16 journeys = 16 passed")
+
+
+def test_maxfail_counts_the_failures_of_all_machines_and_stops_all(new_fleet: Callable[..., Fleet]) -> None:
+    journeys = "".join(f"  - {{id: j{n}, steps: [run: sleep 0.3; exit {n % 2}]}}\n" for n in range(30))
+    made = new_fleet({"a.journey.yaml": f"journeys:\n{journeys}"})
+
+    machines = [made.start("stop", "--maxfail=3") for _ in range(2)]
+    ends = [machine.end() for machine in machines]
+
+    assert all(end.status in {1, 2} for end in ends), ends
+    ran = sum(len(end.cases) for end in ends)
+    assert 3 <= ran < 30
+    assert all("stopped by " in end.text and "--maxfail 3" in end.text for end in ends)
+
+
+def test_a_machine_with_another_byte_in_a_file_is_refused(new_fleet: Callable[..., Fleet]) -> None:
+    made = new_fleet({"a.journey.yaml": "journeys:\n  - {id: a, steps: [run: sleep 4]}\n"})
+    first = made.start("differs")
+    made.write({"a.journey.yaml": "journeys:\n  - {id: a, steps: [run: sleep  4]}\n"})
+
+    ends = [first.end(), made.start("differs").end()]
+
+    assert [end.status for end in ends] == [0, 4]
+    assert "1 file differs: a.journey.yaml" in ends[1].text
+
+
+def test_a_job_that_is_run_again_shows_what_the_run_came_to(new_fleet: Callable[..., Fleet]) -> None:
+    made = new_fleet({"a.journey.yaml": TWO})
+    pipeline = {"CI_PIPELINE_ID": f"{id(made)}"}
+    first = made.start("ci", environment=pipeline).end()
+
+    again = made.start("ci", environment=pipeline).end()
+
+    assert [first.status, again.status] == [1, 1]
+    assert not again.cases
+    assert "failed elsewhere: a on " in again.text
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--dogfood-shard=1/2"], "cannot be used with --dogfood-shard"),
+        (["-p", "cacheprovider", "--lf"], "cannot be used with --lf"),
+        (["-p", "cacheprovider", "--ff"], "cannot be used with --ff"),
+        (["-o", "dogfood_fleet_lease=5"], "dogfood_fleet_lease is a number of seconds from 10 to 600"),
+        (["-n0"], "-n 1 is enough"),
+    ],
+)
+def test_what_a_fleet_cannot_do_is_refused_before_anything_runs(
+    new_fleet: Callable[..., Fleet], arguments: list[str], words: str
+) -> None:
+    made = new_fleet({"a.journey.yaml": "journeys:\n  - {id: a, steps: [run: 'true']}\n"})
+
+    end = made.start("refused", *arguments).end()
+
+    assert end.status == 4
+    assert words in end.text
+
+
+@pytest.mark.parametrize(
+    "environment, words",
+    [
+        ({"DOGFOOD_FLEET": ""}, "DOGFOOD_FLEET=postgresql://"),
+        ({"DOGFOOD_FLEET": "mysql://h/d"}, "it begins with postgresql://"),
+        ({"DOGFOOD_FLEET": "postgresql://u:secretword@127.0.0.1:1/d"}, "127.0.0.1"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named_without_its_password(
+    new_fleet: Callable[..., Fleet], environment: dict[str, str], words: str
+) -> None:
+    made = new_fleet({"a.journey.yaml": "journeys:\n  - {id: a, steps: [run: 'true']}\n"})
+
+    end = made.start("away", environment=environment).end()
+
+    assert end.status == 4
+    assert words in end.text
+    assert "secretword" not in end.text

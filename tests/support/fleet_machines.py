@@ -1,0 +1,142 @@
+"""Machines of a fleet on this computer: each is a process with a checkout, a home and a state root of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_dogfood.execution import watcher
+from tests.support.run_results import Run, inherited, leaving_out, read_junit
+
+LEASE = 10
+"""The shortest lease that is allowed, in seconds."""
+
+
+class Machine:
+    """A machine's part of a run that is under way; all that it starts carries a marker."""
+
+    def __init__(self, place: Path, marker: str, process: subprocess.Popen[bytes]) -> None:
+        self.place = place
+        self.marker = marker
+        self.process = process
+
+    @property
+    def text(self) -> str:
+        return (self.place / "output").read_text(encoding="utf-8", errors="surrogateescape")
+
+    def processes(self) -> list[int]:
+        """Return what runs on the machine."""
+        return [
+            pid for pid in watcher.pids() if watcher.alive(pid, None) and watcher.carries(pid, self.marker)
+        ]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to everything on the machine at once, as if it were the whole computer."""
+        for pid in self.processes():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+    def kill(self) -> None:
+        while self.processes():
+            self.signal(signal.SIGKILL)
+            self.process.poll()
+
+    def end(self) -> Run:
+        """Wait for its end."""
+        status = self.process.wait(timeout=240)
+        return Run(status=status, text=self.text, cases=read_junit(self.place / "junit.xml"))
+
+
+class Fleet:
+    """A project, and machines that run it together; what they write goes to `notes`, which all of them reach."""
+
+    def __init__(self, root: Path, url: str, files: Mapping[str, str]) -> None:
+        self.root = root
+        self.url = url
+        self.notes = root / "notes"
+        self.machines: list[Machine] = []
+        self._project = root / "project"
+        self._project.mkdir()
+        (self._project / "pytest.ini").write_text(
+            f"[pytest]\ndogfood = true\ndogfood_fleet_lease = {LEASE}\n"
+        )
+        self.write(files)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Change the project for the machines that start from now on."""
+        for name, text in files.items():
+            path = self._project / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), encoding="utf-8")
+
+    def start(
+        self, run: str, *arguments: str, workers: int = 2, environment: Mapping[str, str] = {}
+    ) -> Machine:
+        """Start one more machine with a checkout of the project as it is now."""
+        number = len(self.machines) + 1
+        place = self.root / f"m{number}"
+        shutil.copytree(self._project, place / "checkout")
+        for name in ("home", "tmp"):
+            (place / name).mkdir()
+        state = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
+        (place / "state").symlink_to(state)
+        marker = f"MACHINE_{uuid.uuid4().hex}"
+        words = [
+            "-p",
+            "no:randomly",
+            *leaving_out(arguments, *(() if "cacheprovider" in arguments else ("cacheprovider",))),
+            "-n",
+            str(workers),
+        ]
+        words += ["-o", f"dogfood_state_root={state}", f"--junitxml={place / 'junit.xml'}"]
+        with (place / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *words, "--dogfood-fleet", run, *arguments],
+                cwd=place / "checkout",
+                env={
+                    **inherited(),
+                    marker: "1",
+                    "HOME": str(place / "home"),
+                    "TMPDIR": str(place / "tmp"),
+                    "NOTES": str(self.notes),
+                    "COLUMNS": "200",
+                    "DOGFOOD_FLEET": self.url,
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.machines.append(Machine(place, marker, process))
+        return self.machines[-1]
+
+    def noted(self) -> list[str]:
+        """Return the lines that journeys have written to $NOTES."""
+        return self.notes.read_text().splitlines() if self.notes.exists() else []
+
+    def close(self) -> None:
+        for machine in self.machines:
+            machine.kill()
+            machine.process.wait()
+            shutil.rmtree((machine.place / "state").resolve(), ignore_errors=True)
+
+
+@contextmanager
+def fleet(root: Path, url: str, files: Mapping[str, str]) -> Iterator[Fleet]:
+    """Make a fleet without machines yet; what they leave running is killed at the end."""
+    made = Fleet(root, url, files)
+    try:
+        yield made
+    finally:
+        made.close()
