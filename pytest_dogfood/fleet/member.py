@@ -12,9 +12,17 @@ from collections.abc import Callable, Sequence
 from threading import Condition, Thread
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.fleet.board import Answer, Board, BoardUnreachableError, MachineLostError, Turn
+from pytest_dogfood.fleet.board import (
+    Answer,
+    Board,
+    BoardUnreachableError,
+    MachineLostError,
+    MachineState,
+    Turn,
+)
 from pytest_dogfood.fleet.membership import Membership, pause_before_retry
 
 LISTENING, WATCHING = 0.5, 2.0
@@ -190,7 +198,8 @@ class Member:
         sent = self._beaten_at = now()
         machines = self._board.beat()
         for silent in self._membership.beat(machines, sent=sent, now=now()):
-            self._board.declare_lost(silent.name, silent.beats)
+            if self._board.declare_lost(silent.name, silent.beats):
+                self._membership.machines[silent.name] = replace(silent, state=MachineState.LOST)
         with self._changed:
             self._changed.notify_all()  # the other thread has to wait for a later time now
         self._wake()  # the leading process shows that it is alive, and looks at the machines

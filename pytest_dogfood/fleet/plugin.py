@@ -208,8 +208,6 @@ class FleetPlugin(ItemRecords):
         planned = self._planned.get(nodeid)
         result = self._leader.tally.results.get(planned.id) if planned is not None else None
         outcome = record.outcome if result is None else result.outcome
-        if nodeid in self._lost_on:
-            record = replace(record, properties=(*record.properties, (LOST_ON, self._lost_on[nodeid])))
         self._ended_by[nodeid] = self._me.name
         self._turns.end(index, str(outcome), b"" if result is None else msgspec.json.encode(result.to_json()))
         if outcome is Outcome.ERROR:
@@ -309,8 +307,11 @@ class FleetPlugin(ItemRecords):
 
     # Failures of all machines count for -x and --maxfail.
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:  # type: ignore[override] # a wrapper
+        if report.nodeid in self._lost_on:
+            report.user_properties.append((LOST_ON, self._lost_on[report.nodeid]))
+        yield
         super().pytest_runtest_logreport(report)
         if report.failed and not hasattr(report, "wasxfail"):
             self._failures_here.add(report.nodeid)

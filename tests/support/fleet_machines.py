@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,14 @@ from tests.support.run_results import Run, inherited, leaving_out, read_junit
 
 LEASE = 10
 """The shortest lease that is allowed, in seconds."""
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 180) -> None:
+    """Wait until a condition holds; several machines on a busy computer take their time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
 
 
 class Machine:
@@ -124,6 +133,10 @@ class Fleet:
     def noted(self) -> list[str]:
         """Return the lines that journeys have written to $NOTES."""
         return self.notes.read_text().splitlines() if self.notes.exists() else []
+
+    def let_go(self) -> None:
+        """Let journeys go on that wait for `$NOTES.go`."""
+        self.notes.with_name("notes.go").touch()
 
     def close(self) -> None:
         for machine in self.machines:
