@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from pytest_dogfood.check.errors import tokens_named_by, users_in
+from pytest_dogfood.check.fleet import doubts_about_the_fleet
 from pytest_dogfood.diagnostics import Diagnostic, Location, nearest, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Scope, Token, base_of, is_of_a_test
@@ -26,7 +27,8 @@ def doubtful_definitions(
     required |= {base_of(token) for token in required}
     made = {base_of(token) for token in graph.establishers}
     for token, capability in graph.capabilities.items():
-        if capability.probe is None:
+        yield from doubts_about_the_fleet(graph, capability)
+        if capability.probe is None and capability.scope is not Scope.FLEET:
             message = f"{token!r} has no probe: it is taken on trust that it is present"
             hint = "add 'probe:', a command that exits 0 if and only if the token is present"
             yield remark(capability.location, "no-probe", message, hint)

@@ -36,6 +36,10 @@ def diagnose(
         found += _unknown_tokens(graph, elsewhere)
         found += _shared_directories(graph)
         found += _fixtures_for_machine_or_copyable_tokens(graph)
+        if any(one.scope is Scope.FLEET for one in graph.capabilities.values()):
+            from pytest_dogfood.check.fleet import errors_of_the_fleet  # most projects have no such token
+
+            found += errors_of_the_fleet(graph)
         found += _wrong_definitions(graph, elsewhere)
         found += _wrong_pools(graph)
     return in_order_of_place(found)

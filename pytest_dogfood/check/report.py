@@ -246,7 +246,7 @@ def _chain_lines(
 def _provisioning_lines(report: Report) -> Iterator[str]:
     split_chains = {state.chain for state in report.states}
     for one in report.to_provision:
-        place = "once for the machine" if one.chain is None else f"in the state of chain {one.chain}"
+        place = f"once for the {one.scope}" if one.chain is None else f"in the state of chain {one.chain}"
         if one.chain in split_chains:
             own = one.parts > 0 and one.behind is None
             place = "in a state of its own" if own else f"in the state of {one.state}"

@@ -108,7 +108,7 @@ def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
     texts = [
         (place, text, words)
         for step in user.steps
-        for place, text, words in _texts_that_count(step, user.env)
+        for place, text, words in texts_that_count(step, user.env)
         if _PREFIX in text
     ]
     known = {*user.given, *(name for _, text, _ in texts for name in OUR_SETTING.findall(text))}
@@ -121,7 +121,7 @@ def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
                 yield place, plain or braced, words
 
 
-def _texts_that_count(step: Step, own: Mapping[str, Location]) -> Iterator[tuple[Location, str, str]]:
+def texts_that_count(step: Step, own: Mapping[str, Location]) -> Iterator[tuple[Location, str, str]]:
     """Yield the command of a step, and the values of variables that the step sets or names, with their places.
 
     Each has a message, to follow the user's name, for an undefined $VARIABLE: a shell takes it as empty, elsewhere it

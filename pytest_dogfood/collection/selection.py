@@ -185,6 +185,10 @@ def _select(
     files = {item.path for item in collected}
     found = project.diagnose(graph, collected=files, patterns=patterns)
     findings = in_order_of_place([*misread, *wrong, *found])
+    if shard is not None and not errors_among(findings):
+        from pytest_dogfood.check.fleet import refused_in_shards  # most runs have no shards
+
+        findings = in_order_of_place([*findings, *refused_in_shards(graph, _ids(selected))])
     if errors_among(findings):
         return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
     durations_known = weights(graph.journeys.values(), seen=durations.seen, committed=durations.committed)

@@ -57,7 +57,7 @@ class JourneyNode(Struct, frozen=True, kw_only=True):
 
 
 class ProviderNode(Struct, frozen=True, kw_only=True):
-    """A provider of a token. `chain` is empty if it serves the whole machine."""
+    """A provider of a token. `chain` is empty if its token is of the machine or the fleet."""
 
     key: NodeKey
     token: Token

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import failure_text, run_steps
-from pytest_dogfood.journey import Capability, JourneyId, Token, is_of_a_test
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated
 from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
@@ -149,6 +149,11 @@ class Provisioner:
                 f"one: mark this test with @pytest.mark.requires({token!r}), "
                 "or give the token a 'provision:' under 'capabilities:'"
             )
+        scopes = {self._graph.scope_of(one) for one in self._graph.with_bases([token])}
+        if self._settings.shard is not None and Scope.FLEET in scopes:
+            raise HarnessError(
+                f"{token!r} needs a token of scope 'fleet', but shards share nothing: use --dogfood-fleet"
+            )
         if self._graph.scope_of(token).is_shared:
             while any(self.journal.runs_elsewhere(one) for one in makers):
                 time.sleep(WAIT)
@@ -181,7 +186,7 @@ class Provisioner:
             if record is None and (alone or not self._graph.scope_of(token).is_shared):
                 record = self._provision(token, request)
         if record is None:
-            # Provisioning a machine-wide token may take the locks of other such tokens. One more lock is acquired
+            # Provisioning a shared token may take the locks of other such tokens. One more lock is acquired
             # first, because two processes that need the same tokens in different orders would deadlock.
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, request.state):
                 record = self._ask(token, request) or self._provision(token, request)

@@ -21,7 +21,7 @@ from pytest_dogfood.walks import deep_recursion, in_order
 class ToProvision(Struct, frozen=True, kw_only=True):
     """A token that no item of the run establishes where it is needed: how it would be provisioned, and for what.
 
-    `chain` and `state` name the state in which that happens, None if it happens once for the machine. With `parts` it
+    `chain` and `state` name the state in which that happens, None if it happens outside of all states. With `parts` it
     happens once for so many parts of the chain, which begin as copies of the state as the journey `behind` leaves it;
     None if no journey runs before.
     """

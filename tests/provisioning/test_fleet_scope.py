@@ -141,3 +141,32 @@ def test_what_its_provider_left_by_half_is_released_once(scene: Scene, workers: 
     run = scene.run(workers)
     assert {case.kind for case in run.cases.values()} == {"error"}, run.text
     assert scene.lines("log") == ["start", "stop incomplete"]
+
+
+@WORKERS
+def test_shards_of_what_needs_it_are_refused_before_anything_runs(scene: Scene, workers: str) -> None:
+    scene.write("staging.journey.yaml", STAGING)
+    scene.write("other.journey.yaml", "journeys: [{id: other, steps: ['touch \"$DOGFOOD_ROOT/other-ran\"']}]")
+    run = scene.run(workers, "--dogfood-shard=1/2")
+    assert run.status == 4, run.text
+    assert (
+        "'user-1' needs 'staging' of scope 'fleet', but the shards of --dogfood-shard share nothing"
+        in run.text
+    )
+    assert "[fleet-in-shards]" in run.text
+    assert (
+        "'machine' if every machine may have its own; or let the machines share a run with --dogfood-fleet"
+        in run.text
+    )
+    assert scene.lines("log") == []
+    assert scene.run(workers, "--dogfood-shard=1/1", "-k", "other").status == 0
+    assert (scene.path / "other-ran").exists()
+
+
+def test_a_test_of_a_shard_that_asks_for_it_while_it_runs_is_an_error(scene: Scene) -> None:
+    scene.write("dogfood.yaml", "capabilities: {staging: {scope: fleet, probe: 'true', provision: ['true']}}")
+    scene.write("test_it.py", 'def test_asks(capabilities):\n    capabilities.require("staging")\n')
+    assert scene.run("-n0").status == 0
+    run = scene.run("-n0", "--dogfood-shard=1/1")
+    assert run.cases["test_asks"].kind == "error"
+    assert "'staging' needs a token of scope 'fleet', but shards share nothing" in run.text
