@@ -117,22 +117,24 @@ WHERE run = %(run)s AND machine = %(me)s AND NOT done AND unit = ANY(%(back)s::t
 """
 
 TAKE = f"""
-UPDATE fleet_units u SET machine = %(me)s, attempt = u.attempt + 1, current = offered.first
-FROM (SELECT o.unit, o.first
-    FROM unnest(%(offers)s::text[], %(firsts)s::text[]) WITH ORDINALITY AS o (unit, first, place)
-    JOIN fleet_units f ON f.run = %(run)s AND f.unit = o.unit AND f.machine = '' AND NOT f.done
-    ORDER BY o.place
-    LIMIT greatest(0, %(idle)s - (SELECT count(*) FROM fleet_units
-        WHERE run = %(run)s AND machine = %(me)s AND NOT done AND unit <> ALL(%(knows)s::text[])))) AS offered
-WHERE u.run = %(run)s AND u.unit = offered.unit AND {_IS_MY_TURN}
+UPDATE fleet_units SET machine = %(me)s, attempt = attempt + 1,
+    current = (%(firsts)s::text[])[array_position(%(offers)s::text[], unit)]
+WHERE run = %(run)s AND unit = ANY(ARRAY(
+        SELECT unit FROM fleet_units
+        WHERE run = %(run)s AND unit = ANY(%(offers)s::text[]) AND machine = '' AND NOT done
+        ORDER BY array_position(%(offers)s::text[], unit)
+        LIMIT greatest(0, %(idle)s - (SELECT count(*) FROM fleet_units
+            WHERE run = %(run)s AND machine = %(me)s AND NOT done AND unit <> ALL(%(knows)s::text[])))))
+    AND {_IS_MY_TURN}
     AND EXISTS (SELECT FROM fleet_runs WHERE run = %(run)s AND stopped = '' AND closed IS NULL)
 """
+"""Of arrays, not joins: PostgreSQL knows nothing of a table that was filled a moment ago, and joins it badly."""
 
 REFUSED = """
 SELECT e.nodeid FROM unnest(%(nodeids)s::text[], %(attempts)s::integer[])
     WITH ORDINALITY AS e (nodeid, attempt, place)
-WHERE NOT EXISTS (SELECT FROM fleet_ends f WHERE f.run = %(run)s AND f.nodeid = e.nodeid
-    AND f.machine = %(me)s AND f.attempt = e.attempt)
+WHERE (e.nodeid, e.attempt) NOT IN (SELECT nodeid, attempt FROM fleet_ends
+    WHERE run = %(run)s AND nodeid = ANY(%(nodeids)s::text[]) AND machine = %(me)s)
 ORDER BY e.place
 """
 

@@ -20,6 +20,7 @@ from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import TOOLS, available
 from tests.benchmarks.copies import copies, restored
 from tests.benchmarks.fanouts import fan_outs, long_jobs
+from tests.benchmarks.fleet_database import fleet_database
 from tests.benchmarks.graphs import GRAPHS, SHARING_A_STATE, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
 from tests.benchmarks.pages import pages
@@ -79,6 +80,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     found["copies"] = lambda: copies(rounds)
     found["restored"] = lambda: [restored(3 * rounds)]
     found["check"] = lambda: check(rounds)
+    found["fleet database"] = lambda: fleet_database(rounds)
     found["consistency"] = lambda: consistency(rounds)
     return found
 

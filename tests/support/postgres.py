@@ -28,13 +28,14 @@ class Server:
         self._as_user = words_to_act_unprivileged(place)
         self._programs = _within_reach(programs, place) if self._as_user else programs
         self.url = f"postgresql://hub@/postgres?host={place}"
+        self.log = place / "log"
 
     def make(self, encoding: str = "UTF8") -> None:
         self._run_on_data("initdb", "-A", "trust", "-U", "hub", "-E", encoding, "--locale=C", "--no-sync")
 
     def start(self) -> None:
         options = f"-c listen_addresses= -c unix_socket_directories={self._place} -c fsync=off"
-        self._run_on_data("pg_ctl", "-w", "-l", str(self._place / "log"), "-o", options, "start")
+        self._run_on_data("pg_ctl", "-w", "-l", str(self.log), "-o", options, "start")
 
     def stop(self) -> None:
         self._run_on_data("pg_ctl", "-w", "-m", "immediate", "stop")
