@@ -22,13 +22,16 @@ class UserFinder:
     a browser's sandbox.
 
     Each search lists /proc, and reads only processes that earlier ones could not tell apart. It misses a process whose
-    id belonged to one of no run then, which takes a wrap-around of the ids in between.
+    id belonged to one of no run then, which takes a wrap-around of the ids in between. What runs already is read at
+    once: when the first state is copied, others wait for it.
     """
 
     def __init__(self, marker: str) -> None:
         self._marker = marker
         self._of_the_run: dict[int, watcher.Process] = {}
         self._others: set[int] = set()
+        if watcher.HAS_PROC:
+            self._processes()
 
     def find(self, directory: Path) -> Iterator[tuple[str, str]]:
         """Yield what is used in a directory, as a path below it, and the process that uses it, as `sleep (12345)`."""

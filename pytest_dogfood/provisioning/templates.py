@@ -123,6 +123,7 @@ class StateTemplates:
         self._empty: set[str] = set()
         self._copied: dict[Token, TokenRecord] = {}
         self._unended: dict[StateId, list[JourneyId]] = {}
+        self._users = self._workspace.user_finder if self._tree.forks else None
 
     @cached_property
     def _log(self) -> _Log:
@@ -285,7 +286,7 @@ class StateTemplates:
                     source.path,
                     state.path,
                     limit=workspace.settings.copy_limit,
-                    users=workspace.user_finder,
+                    users=self._users,
                 )
             except NotCopyableError as error:
                 note.outcome, note.text = Outcome.SKIPPED, f"{error.path}: {error.reason}"
