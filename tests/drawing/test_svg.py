@@ -204,7 +204,21 @@ def test_a_token_of_the_machine_has_a_frame_of_its_own() -> None:
     shared = Capability(token=Token("t"), location=HERE, scope=Scope.MACHINE, probe=STEP)
     root = drawn(journey("a", establishes="t"), journey("b", requires="t"), capabilities=(shared,))
     (group,) = groups(root, "token").values()
-    assert [rect.get("class") for rect in group.iter(f"{SVG}rect")] == ["pill machine"]
+    assert [rect.get("class") for rect in group.iter(f"{SVG}rect")] == ["pill shared"]
+
+
+def test_a_token_of_the_fleet_has_two_frames_and_its_entry_in_the_legend() -> None:
+    shared = Capability(token=Token("t"), location=HERE, scope=Scope.FLEET, probe=STEP)
+    root = drawn(journey("a", establishes="t"), journey("b", requires="t"), capabilities=(shared,))
+    ((title, group),) = groups(root, "token").items()
+    assert title == "t (fleet scope)"
+    outer, inner = (float(rect.get("width") or 0) for rect in group.iter(f"{SVG}rect"))
+    assert outer == inner + 5
+    assert {rect.get("class") for rect in group.iter(f"{SVG}rect")} == {"pill shared"}
+    words = texts(root)
+    assert "token of all machines" in words
+    assert not {"token of the whole machine", "token of one chain"} & set(words)
+    assert not lines(root, "c0")  # as for a token of the machine, the line belongs to no chain
 
 
 def test_the_legend_explains_only_what_is_there() -> None:

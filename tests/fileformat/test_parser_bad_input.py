@@ -114,6 +114,7 @@ MISTAKES_IN_A_JOURNEY: list[tuple[str, Found]] = [
     ("capabilities: {a: {}, a: {}}", ("duplicate-key", 2, 23)),
     ("capabilities: {a: {copyable: yes}}", ("wrong-type", 2, 30)),
     ("capabilities: {a: {copyable: true, scope: machine}}", ("copyable-without-chain-scope", 2, 20)),
+    ("capabilities: {a: {copyable: true, scope: fleet}}", ("copyable-without-chain-scope", 2, 20)),
     ("capabilities: {a: {copyable: true, release: [x]}}", ("copyable-with-release", 2, 20)),
     ("capabilities: {a: {probe: x, copyable: true, service: {run: x}}}", ("copyable-with-service", 2, 30)),
     ("capabilities: {a: {inputs: {files: x}}}", ("inputs-without-copyable", 2, 20)),

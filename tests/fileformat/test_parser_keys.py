@@ -228,6 +228,7 @@ def test_a_command_is_text_or_words(written: str, run: object) -> None:
     [
         ("description: there", "description", "there"),
         ("scope: machine", "scope", Scope.MACHINE),
+        ("scope: fleet", "scope", Scope.FLEET),
         ("requires: [a]", "requires", {"a": Location("dogfood.yaml", 3, 16)}),
         ("timeout: 30s", "timeout", 30.0),
         ("probe: ls", "probe", Step(location=Location("dogfood.yaml", 3, 12), run="ls")),

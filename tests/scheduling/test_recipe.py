@@ -57,12 +57,9 @@ def test_what_provides_comes_after_what_it_needs() -> None:
     assert found.shared == ()
 
 
-def test_a_journey_is_replayed_where_nothing_else_provides() -> None:
-    capabilities = [
-        capability(IN, provision=()),
-        capability(BUILT, SERVER),
-        capability(SERVER, scope=Scope.MACHINE),
-    ]
+@pytest.mark.parametrize("scope", [Scope.MACHINE, Scope.FLEET])
+def test_a_journey_is_replayed_where_nothing_else_provides(scope: Scope) -> None:
+    capabilities = [capability(IN, provision=()), capability(BUILT, SERVER), capability(SERVER, scope=scope)]
     found = recipe_for(graph(*capabilities, journeys=[LOGIN]), [IN])
     assert list(found.makers.items()) == [(BUILT, "provision"), (IN, "login")]
     assert found.shared == (SERVER,)
