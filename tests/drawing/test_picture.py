@@ -224,8 +224,9 @@ def test_a_journey_waits_for_what_a_capability_needs_even_where_no_provider_is_d
     assert links(picture_with_plan(graph)) == {("two", "three"): "b", ("one", "three"): "a"}
 
 
-def test_what_spares_a_machine_token_for_those_behind_its_users_is_linked_to_them_too() -> None:
-    shared = Capability(token=Token("up"), location=HERE, scope=Scope.MACHINE)
+@pytest.mark.parametrize("scope", [Scope.MACHINE, Scope.FLEET])
+def test_what_spares_a_shared_token_for_those_behind_its_users_is_linked_to_them_too(scope: Scope) -> None:
+    shared = Capability(token=Token("up"), location=HERE, scope=scope)
     graph = CapabilityGraph(
         [
             journey("start", establishes="up"),

@@ -40,16 +40,17 @@ def test_what_only_a_test_establishes_is_refused_in_either_order(
     assert "mark this test with @pytest.mark.requires('made')" in run.text
 
 
-def test_a_journey_that_is_just_establishing_the_token_is_waited_for(scene: Scene) -> None:
+@pytest.mark.parametrize("scope", ["machine", "fleet"])
+def test_a_journey_that_is_just_establishing_the_token_is_waited_for(scene: Scene, scope: str) -> None:
     scene.write(
         "a.journey.yaml",
-        """
-        capabilities: {made: {scope: machine, probe: 'test -e "$DOGFOOD_SHARED/made"'}}
+        f"""
+        capabilities: {{made: {{scope: {scope}, probe: 'test -e "$DOGFOOD_ROOT/made"'}}}}
         journeys:
           - id: make
             establishes: [made]
             estimate: 60s
-            steps: ['echo x >> "$DOGFOOD_ROOT/tries"', 'sleep 1; touch "$DOGFOOD_SHARED/made"']
+            steps: ['echo x >> "$DOGFOOD_ROOT/tries"', 'sleep 1; touch "$DOGFOOD_ROOT/made"']
         """,
     )
     scene.write(

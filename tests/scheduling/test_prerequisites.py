@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
@@ -12,6 +13,7 @@ from tests.scheduling.test_plan import journey
 from tests.support.strategies import ANYWHERE
 
 UP = Capability(token=Token("up"), location=ANYWHERE, scope=Scope.MACHINE)
+SHARED = pytest.mark.parametrize("up", [UP, replace(UP, scope=Scope.FLEET)], ids=["machine", "fleet"])
 
 
 def test_a_python_test_that_alone_can_establish_is_brought_back() -> None:
@@ -79,14 +81,17 @@ def test_a_python_test_that_is_selected_already_is_not_brought_back() -> None:
     assert prerequisites_to_run(graph, [JourneyId("test-a"), JourneyId("c")]) == ()
 
 
-def test_what_needs_a_python_test_in_its_own_state_comes_back_where_any_worker_may_need_it() -> None:
+@SHARED
+def test_what_needs_a_python_test_in_its_own_state_comes_back_where_any_worker_may_need_it(
+    up: Capability,
+) -> None:
     journeys = [
         journey("test-a", gives="t", python=True),
         journey("start", needs="t", gives="up"),
         journey("c", needs="up"),
     ]
-    machine_wide, in_the_chain = CapabilityGraph(journeys, [UP]), CapabilityGraph(journeys)
-    assert prerequisites_to_run(machine_wide, [JourneyId("c")]) == ("test-a", "start")
+    shared, in_the_chain = CapabilityGraph(journeys, [up]), CapabilityGraph(journeys)
+    assert prerequisites_to_run(shared, [JourneyId("c")]) == ("test-a", "start")
     assert prerequisites_to_run(in_the_chain, [JourneyId("c")]) == ("test-a",)
 
 
@@ -97,11 +102,14 @@ def test_what_uses_fixtures_comes_back_as_those_of_who_needs_it_may_be_others() 
     )
 
 
-def test_what_needs_a_fixture_in_its_own_state_comes_back_where_any_worker_may_need_it() -> None:
+@SHARED
+def test_what_needs_a_fixture_in_its_own_state_comes_back_where_any_worker_may_need_it(
+    up: Capability,
+) -> None:
     journeys = [journey("start", needs="t", gives="up"), journey("c", needs="up")]
-    machine_wide = CapabilityGraph(journeys, [UP], {Token("t"): "fixture"})
+    shared = CapabilityGraph(journeys, [up], {Token("t"): "fixture"})
     in_the_chain = CapabilityGraph(journeys, (), {Token("t"): "fixture"})
-    assert prerequisites_to_run(machine_wide, [JourneyId("c")]) == ("start",)
+    assert prerequisites_to_run(shared, [JourneyId("c")]) == ("start",)
     assert prerequisites_to_run(in_the_chain, [JourneyId("c")]) == ()
 
 
