@@ -15,7 +15,7 @@ from pytest_dogfood.diagnostics import HarnessError, counted, seconds_in_words
 
 if TYPE_CHECKING:
     from pytest_dogfood.fleet.board import FleetToken, RunContents, Unit
-    from pytest_dogfood.fleet.postgres import PostgresBoard
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
 
 OK, RED, GONE, USAGE = 0, 1, 3, 4
 """Exit statuses: all is well, a run is red or goes on, its database or run has gone away, to be put right by you."""
@@ -50,8 +50,8 @@ def fleet_url() -> str:
     "must be allowed to create tables. Then grant other roles what runs need, as the command says.",
 )
 def init(_: Namespace) -> int:
-    from pytest_dogfood.fleet.connection import Connection
-    from pytest_dogfood.fleet.tables import grant, make_tables
+    from pytest_dogfood.fleet.database.connection import Connection
+    from pytest_dogfood.fleet.database.tables import grant, make_tables
 
     try:
         with closing(Connection(fleet_url(), patience=10)) as connection:
@@ -76,7 +76,7 @@ def init(_: Namespace) -> int:
 )
 def show(options: Namespace) -> int:
     from pytest_dogfood.fleet.board import RunGoneError
-    from pytest_dogfood.fleet.postgres import PostgresBoard
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
 
     try:
         with closing(PostgresBoard(fleet_url(), options.run or "", "", patience=10)) as board:

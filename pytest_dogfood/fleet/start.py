@@ -34,7 +34,7 @@ def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> No
     _refuse_combinations(config, distributed=distribution is not None)
     if distribution is None:
         return
-    from pytest_dogfood.fleet.postgres import PostgresBoard
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
 
     settings = config.stash[SETTINGS]
     try:

@@ -12,9 +12,9 @@ from statistics import median
 import psycopg
 
 from pytest_dogfood.fleet.board import End, Machine, Offer, Turn
-from pytest_dogfood.fleet.connection import Connection
-from pytest_dogfood.fleet.postgres import PostgresBoard
-from pytest_dogfood.fleet.tables import make_tables
+from pytest_dogfood.fleet.database.connection import Connection
+from pytest_dogfood.fleet.database.postgres import PostgresBoard
+from pytest_dogfood.fleet.database.tables import make_tables
 from tests.benchmarks.measuring import Row
 from tests.support import postgres
 from tests.support.tcp_proxy import proxy

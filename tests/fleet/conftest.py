@@ -8,9 +8,9 @@ from itertools import count
 import pytest
 
 from pytest_dogfood.fleet.board import Board
-from pytest_dogfood.fleet.connection import Connection
-from pytest_dogfood.fleet.postgres import PostgresBoard
-from pytest_dogfood.fleet.tables import make_tables
+from pytest_dogfood.fleet.database.connection import Connection
+from pytest_dogfood.fleet.database.postgres import PostgresBoard
+from pytest_dogfood.fleet.database.tables import make_tables
 from tests.support.fleet_boards import MemoryBoard, MemoryRun
 
 BoardOf = Callable[[str], Board]

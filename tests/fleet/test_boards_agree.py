@@ -22,7 +22,7 @@ from pytest_dogfood.fleet.board import (
     TokenState,
     Turn,
 )
-from pytest_dogfood.fleet.postgres import PostgresBoard
+from pytest_dogfood.fleet.database.postgres import PostgresBoard
 from pytest_dogfood.journey import Token
 from tests.fleet.conftest import PostgresBoardOf
 from tests.support.fleet_boards import MemoryBoard, MemoryRun

@@ -16,8 +16,8 @@ import pytest
 
 from pytest_dogfood.cli.main import main
 from pytest_dogfood.fleet.board import BoardUnusableError, End, FleetToken, Machine, Offer, TokenState, Turn
-from pytest_dogfood.fleet.connection import Connection
-from pytest_dogfood.fleet.tables import TABLES, check_tables, make_tables
+from pytest_dogfood.fleet.database.connection import Connection
+from pytest_dogfood.fleet.database.tables import TABLES, check_tables, make_tables
 from pytest_dogfood.journey import Token
 from tests.fleet.conftest import PostgresBoardOf
 from tests.support import postgres

@@ -25,9 +25,9 @@ from pytest_dogfood.fleet.board import (
     TokenState,
     Turn,
 )
-from pytest_dogfood.fleet.connection import LIMITS, Connection, Statement
-from pytest_dogfood.fleet.postgres import PostgresBoard
-from pytest_dogfood.fleet.tables import make_tables
+from pytest_dogfood.fleet.database.connection import LIMITS, Connection, Statement
+from pytest_dogfood.fleet.database.postgres import PostgresBoard
+from pytest_dogfood.fleet.database.tables import make_tables
 from pytest_dogfood.journey import Token
 from tests.fleet.conftest import PostgresBoardOf
 from tests.support.pgbouncer import pgbouncer

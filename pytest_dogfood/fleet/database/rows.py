@@ -8,7 +8,7 @@ import msgspec
 
 from pytest_dogfood.database import from_stored, to_stored
 from pytest_dogfood.fleet.board import End, FleetToken, Machine, MachineState, TokenState, Unit
-from pytest_dogfood.fleet.connection import Row
+from pytest_dogfood.fleet.database.connection import Row
 from pytest_dogfood.journey import Token
 
 

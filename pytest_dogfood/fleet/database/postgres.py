@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TypeVar
 
 from pytest_dogfood.database import from_stored, to_stored
-from pytest_dogfood.fleet import statements as sql
 from pytest_dogfood.fleet.board import (
     Answer,
     BoardUnreachableError,
@@ -21,8 +20,9 @@ from pytest_dogfood.fleet.board import (
     RunSummary,
     Turn,
 )
-from pytest_dogfood.fleet.connection import Connection, Row, Statement, repeated
-from pytest_dogfood.fleet.rows import (
+from pytest_dogfood.fleet.database import statements as sql
+from pytest_dogfood.fleet.database.connection import Connection, Row, Statement, repeated
+from pytest_dogfood.fleet.database.rows import (
     encoded_values,
     read_end,
     read_machine,
@@ -30,7 +30,7 @@ from pytest_dogfood.fleet.rows import (
     read_unit,
     stored_texts,
 )
-from pytest_dogfood.fleet.tables import check_tables
+from pytest_dogfood.fleet.database.tables import check_tables
 from pytest_dogfood.journey import Token
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from pytest_dogfood.database import CREATEDB
 from pytest_dogfood.fleet.board import BoardUnusableError
-from pytest_dogfood.fleet.connection import Connection, RightsError, TablesExistError
+from pytest_dogfood.fleet.database.connection import Connection, RightsError, TablesExistError
 
 TABLES = ("fleet_runs", "fleet_machines", "fleet_units", "fleet_ends", "fleet_tokens")
 

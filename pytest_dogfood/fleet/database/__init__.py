@@ -1,0 +1,1 @@
+"""The board of a fleet in a PostgreSQL database."""
