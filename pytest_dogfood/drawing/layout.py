@@ -154,6 +154,10 @@ class Place(Struct, frozen=True, kw_only=True):
     def bottom(self) -> float:
         return self.y + self.height
 
+    def grown(self, by: float) -> Place:
+        """Return the rectangle with `by` more on each side."""
+        return Place(x=self.x - by, y=self.y - by, width=self.width + 2 * by, height=self.height + 2 * by)
+
 
 class Layout(Struct, frozen=True, kw_only=True):
     """The places of boxes and labels by their keys, the height of each band, and the route of each connection.

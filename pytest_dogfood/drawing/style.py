@@ -13,13 +13,13 @@ _LIGHT = """\
 .paper{fill:#ffffff}.band{fill:#f3f5f8;stroke:#d9dee5}.ink{fill:#1b222b}.soft{fill:#525d6a}
 .box{fill:#ffffff;stroke:#5b6673}.pill{fill:#ffffff;stroke:#a3adb9}.line.wide,.box.wide{stroke:#5f6b7a}
 .head.wide{fill:#5f6b7a}.box.heavy{stroke:#1b222b}.single{fill:#e1e5ea}.aim{stroke:#1b222b}
-.pill.machine{fill:#e6eaef;stroke:#5f6b7a}"""
+.pill.shared{fill:#e6eaef;stroke:#5f6b7a}"""
 
 _DARK = """\
 .paper{fill:#12161c}.band{fill:#1a2029;stroke:#2d3642}.ink{fill:#e8ecf1}.soft{fill:#a6b1be}
 .box{fill:#232b36;stroke:#8b97a5}.pill{fill:#12161c;stroke:#5d6976}.line.wide,.box.wide{stroke:#98a4b3}
 .head.wide{fill:#98a4b3}.box.heavy{stroke:#f2f5f8}.single{fill:#323c49}.aim{stroke:#f2f5f8}
-.pill.machine{fill:#2f3946;stroke:#98a4b3}"""
+.pill.shared{fill:#2f3946;stroke:#98a4b3}"""
 
 STYLE: Final = "\n".join(
     [

@@ -186,8 +186,7 @@ class _Drawing:
             for link in self._picture.links
             if link.critical and link.kind is label.kind and link.scope is label.scope
         }
-        machine = label.scope is Scope.MACHINE
-        colour = colour_class("") if machine else self._colours[label.targets[0]]
+        colour = colour_class("") if label.scope.is_shared else self._colours[label.targets[0]]
         dotted = "dotted" if label.kind is LinkKind.INVALIDATES else ""
         for source in label.sources:
             heavy = any((source, target) in critical for target in label.targets)
@@ -210,13 +209,15 @@ class _Drawing:
         return line + _element("path", d=tip, class_=f"head {colour}")
 
     def _pill(self, label: Label, place: Place) -> str:
-        machine = label.scope is Scope.MACHINE
-        frame = _rectangle(place, 1 if machine else 9, "pill machine" if machine else "pill")
+        shared = label.scope.is_shared
+        frame = [_rectangle(place, 1 if shared else 9, "pill shared" if shared else "pill")]
+        if label.scope is Scope.FLEET:  # a second frame around the first
+            frame.insert(0, _rectangle(place.grown(2.5), 1, "pill shared"))
         words = [
             _text(place.centre, place.y + 13 + LINE_HEIGHT * index, line, TOKEN_SIZE, "code ink", middle=True)
             for index, line in enumerate(label.lines)
         ]
-        return _group("token", label_title(label), frame, *words)
+        return _group("token", label_title(label), *frame, *words)
 
     def _provider(self, node: ProviderNode, place: Place) -> str:
         style = "box heavy dashed" if node.critical else "box wide dashed"
@@ -291,9 +292,12 @@ def _legend_entries(picture: Picture) -> Iterator[tuple[str, str]]:
     if picture.providers:
         provider = _element("rect", x=2, y=-8, width=26, height=16, rx=8, class_="box wide dashed")
         yield provider, "provider, and what it provides"
+    shared = _element("rect", x=2, y=-7, width=26, height=14, class_="pill shared")
+    if Scope.FLEET in scopes:
+        around = _element("rect", x=-0.5, y=-9.5, width=31, height=19, class_="pill shared")
+        yield around + shared, "token of all machines"
     if Scope.MACHINE in scopes:
-        token = _element("rect", x=2, y=-7, width=26, height=14, class_="pill machine")
-        yield token, "token of the whole machine"
+        yield shared, "token of the whole machine"
     if Scope.CHAIN in scopes:
         yield _element("rect", x=2, y=-7, width=26, height=14, rx=7, class_="pill"), "token of one chain"
     if any(link.kind is LinkKind.INVALIDATES for link in picture.links):
