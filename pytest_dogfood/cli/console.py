@@ -112,9 +112,10 @@ class CommandGroup:
     def parse(self, given: Sequence[str]) -> Namespace:
         """Return the options, with the function to call as `command`; ends the process for a usage error.
 
-        What stands behind `--` is `rest` for `enter`, whose COMMAND has options of its own.
+        What stands behind `--` is `rest` for `enter` and `doubt`, where it has options of its own.
         """
-        end = given.index("--") if given[:1] == ["enter"] and "--" in given else len(given)
+        has_rest = given[:1] in (["enter"], ["doubt"]) and "--" in given
+        end = given.index("--") if has_rest else len(given)
         namespace = Namespace(command=None, parser=self.parser, rest=tuple(given[end + 1 :]))
         options, unknown = self.parser.parse_known_args(given[:end], namespace)
         if unknown:

@@ -45,7 +45,7 @@ def _commands(given: Sequence[str]) -> CommandGroup:
     elif name == "fleet":
         from pytest_dogfood.cli.fleet import COMMANDS
     else:
-        from pytest_dogfood.cli.states import COMMANDS
+        from pytest_dogfood.cli.doubt import COMMANDS
     return COMMANDS
 
 

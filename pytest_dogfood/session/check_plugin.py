@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
-from pytest_dogfood.journey import Script
+from pytest_dogfood.journey import JourneyId, Script
 from pytest_dogfood.scheduling.plan import known_seconds
 from pytest_dogfood.session.durations import known_durations, seen_copies
 from pytest_dogfood.session.worker import ItemSelector
@@ -42,6 +42,10 @@ class Inspection(Struct, frozen=True, kw_only=True):
     settings: Settings = field(default_factory=Settings)
     state_root: Path | None = None
     """The place for runs, if the project sets one."""
+    named: tuple[str, ...] = ()
+    """The paths and node ids among the arguments."""
+    seconds: Mapping[JourneyId, float] = field(default_factory=dict)
+    """The known durations of the journeys."""
 
 
 class _QuietPlugin:
@@ -101,7 +105,13 @@ def inspect(
         rootdir=quiet.check.config.rootpath,
         settings=settings,
         state_root=Path(settings.state_root).absolute() if settings.state_root else None,
+        named=_named(quiet.check.config),
+        seconds=quiet.check.seconds,
     )
+
+
+def _named(config: pytest.Config) -> tuple[str, ...]:
+    return tuple(config.args) if config.args_source is pytest.Config.ArgsSource.ARGS else ()
 
 
 class CheckPlugin:
@@ -112,6 +122,7 @@ class CheckPlugin:
         self._item_selector = item_selector
         self._workers = workers
         self.report: Report | None = None
+        self.seconds: dict[JourneyId, float] = {}
 
     @property
     def selection(self) -> Selection | None:
@@ -141,6 +152,8 @@ class CheckPlugin:
         known = known_seconds(
             selection.graph.journeys.values(), seen=durations.seen, committed=durations.committed
         )
+        journeys = selection.graph.journeys.values()
+        self.seconds = {one.id: known[one.nodeid] for one in journeys if one.nodeid in known}
         if not errors_among(findings):
             advice = advise(
                 selection.graph,

@@ -23,6 +23,7 @@ from pytest_dogfood.fileformat import scalars, scripts, settings_table, tables
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
 from pytest_dogfood.fileformat.shapes import ByKind, Record
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import DOUBT_CODES
 from pytest_dogfood.settings import Settings
 from tests.support.run_results import leaving_out
 
@@ -183,7 +184,7 @@ def sections(page: Path) -> dict[str, str]:
 
 
 def test_every_code_has_a_section_and_every_section_a_code() -> None:
-    described, used = set(sections(DIAGNOSTICS)), codes_of_the_package()
+    described, used = set(sections(DIAGNOSTICS)), codes_of_the_package() | DOUBT_CODES
     assert (sorted(used - described), sorted(described - used)) == ([], [])
 
 
@@ -218,7 +219,8 @@ def test_help_texts_tell_the_defaults_that_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "graph", "schema", "new", "explain", "report", "enter", "pack", "cache", "merge"]
+    "command",
+    ["check", "graph", "schema", "new", "explain", "report", "enter", "pack", "cache", "doubt", "merge"],
 )
 def test_every_option_of_the_command_is_in_the_reference(command: str) -> None:
     page = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")

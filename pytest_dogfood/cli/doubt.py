@@ -1,0 +1,307 @@
+"""`dogfood doubt`: tests the declarations of a project by running it in other ways."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_dogfood.cli.console import Argument, complain, say, write_lines
+from pytest_dogfood.cli.journeys import OK, USAGE
+from pytest_dogfood.cli.states import COMMANDS
+from pytest_dogfood.diagnostics import HarnessError, counted, seconds_in_words
+
+if TYPE_CHECKING:
+    from pytest_dogfood.doubt.driver import Campaign, Target
+    from pytest_dogfood.doubt.experiments.values import Experiment
+    from pytest_dogfood.doubt.findings import Results
+    from pytest_dogfood.journey import ChainId
+    from pytest_dogfood.session.check_plugin import Inspection
+
+__all__ = ["COMMANDS"]
+
+_FOUND, _NOTHING, _INTERRUPTED = 1, 5, 130
+_PER_UNIT = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def duration(text: str) -> float:
+    """Return the seconds of a duration that was typed, such as 90s or 10m; raises ArgumentTypeError."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([smhd]?)", text.strip(), re.ASCII)
+    if found is None:
+        raise ArgumentTypeError(f"expected a duration such as 90s, 10m or 2h, not {text!r}")
+    return float(found[1]) * _PER_UNIT[found[2]]
+
+
+def workers(text: str) -> str:
+    """Return a number of workers as pytest-xdist takes it; raises ArgumentTypeError."""
+    if text not in {"auto", "logical"} and not text.isdecimal():
+        raise ArgumentTypeError(f"expected a number of workers, or auto, not {text!r}")
+    return text
+
+
+@COMMANDS.command(
+    "doubt",
+    "test the declarations by running",
+    Argument("-n", dest="workers", type=workers, metavar="N", help="workers, as pytest -n"),
+    Argument(
+        "--budget", type=duration, metavar="TIME", help="begin nothing that would not end in time: 90s, 10m"
+    ),
+    Argument("--thorough", action="store_true", help="try more orders"),
+    Argument("--junit", metavar="FILE", help="write a JUnit report"),
+    Argument(
+        "--patch",
+        metavar="FILE",
+        help="write the lines to add there (default: doubt.patch, if there are any)",
+    ),
+    Argument(
+        "--record",
+        metavar="FILE",
+        help="what was tried, to be continued (default: .pytest_cache/d/dogfood-doubt.json)",
+    ),
+    Argument("words", nargs="*", default=(), metavar="-- ARGUMENTS", help="arguments for pytest"),
+    description="Run the project several times in other orders and with providers in place of journeys, find "
+    "declarations that do not hold, prove each by two runs, and write the lines to add. -k, -m and node ids behind -- "
+    "choose the journeys whose declarations are tested. What journeys do outside of their state is repeated too. "
+    "Exit status: 0 nothing found, 1 findings or a red ordinary run, 4 invalid project or usage, 5 no chain tokens, "
+    "130 interrupted.",
+)
+def doubt(options: Namespace) -> int:
+    arguments = (*options.words, *options.rest)
+    refused = next((one for one in arguments if one.startswith(_REFUSED)), "")
+    if refused:
+        complain(f"dogfood doubt: {refused} cannot be combined with this command: leave it out")
+        return USAGE
+    try:
+        return _doubt(options, arguments)
+    except HarnessError as error:
+        complain(f"dogfood doubt: {error}")
+        return USAGE
+
+
+_REFUSED = (
+    "--dogfood-provision",
+    "--dogfood-plan",
+    "--dogfood-check",
+    "--dogfood-keep",
+    "--co",
+    "--dogfood-blocked",
+)
+
+
+def _doubt(options: Namespace, arguments: Sequence[str]) -> int:
+    from pytest_dogfood.doubt.driver import Campaign
+    from pytest_dogfood.doubt.record import read_record, write_record
+
+    started = time.monotonic()
+    found = _inspect(arguments)
+    target = _target(found, options, arguments)
+    if target is None:
+        return found.status or USAGE
+    if not target.tested:
+        complain(
+            "dogfood doubt: no chain tokens: no journey requires or establishes one, so nothing can be wrong"
+        )
+        return _NOTHING
+    cache = target.rootdir / ".pytest_cache" / "d" / "dogfood-doubt.json"
+    record_path = Path(options.record) if options.record else cache
+    patch = Path(options.patch or "doubt.patch")
+    _require_writable(record_path, patch, *([Path(options.junit)] if options.junit else []))
+    record, warning = read_record(record_path)
+    if warning:
+        complain(f"dogfood doubt: warning: {warning}")
+    campaign = Campaign(target, record, record_path, _told)
+    write_lines(_forecast(target, campaign))
+    interrupted = False
+    with _signals_as_interrupts():
+        try:
+            campaign.run(deadline=None if options.budget is None else started + options.budget)
+        except KeyboardInterrupt:
+            interrupted = True
+            complain("dogfood doubt: interrupted; this is what was proved so far")
+        write_record(record_path, record)
+        return _report(options, target, campaign, patch, time.monotonic() - started, interrupted=interrupted)
+
+
+def _inspect(arguments: Sequence[str]) -> Inspection:
+    from pytest_dogfood.session.check_plugin import inspect
+
+    return inspect(arguments, with_tests=True)
+
+
+def _target(found: Inspection, options: Namespace, arguments: Sequence[str]) -> Target | None:
+    """Return what is examined; None, after a message, if the project is not valid."""
+    from pytest_dogfood.check.report import to_lines
+    from pytest_dogfood.doubt.driver import Target
+    from pytest_dogfood.storage.retention import default_root
+
+    if found.report is None or found.selection is None:
+        return None
+    if not found.report.is_valid:
+        complain(*to_lines(found.report))
+        return None
+    graph, plan = found.selection.graph, found.selection.plan
+    tested = tuple(
+        one.id
+        for one in plan.journeys
+        if not one.prerequisite and graph.chain_tokens_of(graph.journeys[one.id])
+    )
+    left_out = {*found.named}
+    return Target(
+        graph=graph,
+        rootdir=found.rootdir,
+        state_root=found.state_root or default_root(),
+        tested=tested,
+        arguments=tuple(one for one in arguments if one not in left_out),
+        workers=options.workers or "",
+        seconds=found.seconds,
+        thorough=options.thorough,
+    )
+
+
+def _require_writable(record: Path, *others: Path) -> None:
+    """Raise HarnessError if a file cannot be written, before hours have gone by."""
+    for path in (record, *others):
+        parent = path.absolute().parent
+        while path == record and not parent.exists():  # its directories are made
+            parent = parent.parent
+        if path.is_dir() or not os.access(path if path.exists() else parent, os.W_OK):
+            raise HarnessError(f"cannot write {path}: choose another place, or make it writable")
+
+
+def _forecast(target: Target, campaign: Campaign) -> Iterator[str]:
+    known = [target.seconds[one] for one in target.tested if one in target.seconds]
+    once = f", an ordinary run takes about {seconds_in_words(sum(known))} of steps" if known else ""
+    chains = counted(len(campaign.examinations), "chain")
+    yield (
+        f"dogfood doubt: {counted(len(target.tested), 'journey')} in {chains}{once}; each runs 3 to 5 times, "
+        "behind a finding more often"
+    )
+    yield "What journeys do outside of their state is repeated too."
+    if campaign.resumed():
+        yield f"{counted(campaign.resumed(), 'experiment')} of the record are not repeated"
+
+
+def _told(number: int, experiments: Sequence[Experiment]) -> None:
+    journeys = sum(len(one.order) for one in experiments)
+    what = (
+        f"{counted(journeys, 'journey')} of {counted(len(experiments), 'chain')}" if journeys else "ordinary"
+    )
+    complain(f"run {number}: {what}")
+
+
+def _report(
+    options: Namespace,
+    target: Target,
+    campaign: Campaign,
+    patch: Path,
+    seconds: float,
+    *,
+    interrupted: bool,
+) -> int:
+    from pytest_dogfood.doubt.findings import to_junit, to_lines, workflow_commands
+
+    results = _results(target, campaign)
+    write_lines(to_lines(results))
+    text = results.edit.patch()
+    if text:
+        _write(patch, text)
+        here = "" if Path.cwd() == target.rootdir else f" -C {target.rootdir}"
+        say(f"git{here} apply {patch if not here else patch.absolute()}")
+    elif options.patch:
+        _write(patch, "")
+    chains = {one.chain: len(one.graph.journeys) for one in campaign.examinations}
+    if options.junit:
+        _write(Path(options.junit), to_junit(results, chains, seconds))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        write_lines(workflow_commands(results, _prefix(target.rootdir)))
+    say(_closing_line(target, campaign, results, seconds))
+    if interrupted:
+        return _INTERRUPTED
+    is_red = any(one.is_red for one in campaign.examinations)
+    return _FOUND if results.counting or is_red else OK
+
+
+def _results(target: Target, campaign: Campaign) -> Results:
+    from pytest_dogfood.doubt.edits import edit_for
+    from pytest_dogfood.doubt.findings import Results, without_exempt
+    from pytest_dogfood.journey import NO_DOUBT, read_no_doubt
+
+    tested = frozenset(target.tested)
+    found = [
+        finding
+        for one in campaign.examinations
+        for finding in one.findings
+        if not finding.journey or finding.journey in tested
+    ]
+    exempt = {
+        one: read_no_doubt(mark)
+        for one in target.tested
+        for mark in target.graph.journeys[one].marks
+        if mark.name == NO_DOUBT
+    }
+    findings, ignored, unused = without_exempt(found, exempt, target.graph)
+    untested: Mapping[ChainId, str] = {
+        one.chain: one.untested or "the time was not enough"
+        for one in campaign.examinations
+        if one.untested or not one.is_done
+    }
+    return Results(
+        graph=target.graph,
+        findings=findings,
+        unclear=[one for examination in campaign.examinations for one in examination.unclear],
+        untested=untested,
+        ignored=ignored,
+        unused=unused,
+        edit=edit_for([line for one in findings for line in one.lines], target.graph, target.rootdir),
+    )
+
+
+def _closing_line(target: Target, campaign: Campaign, results: Results, seconds: float) -> str:
+    graph = target.graph
+    tokens = {token for one in target.tested for token in graph.chain_tokens_of(graph.journeys[one])}
+    untested = sum(graph.chains[one] in results.untested for one in target.tested)
+    hints = len(results.findings) - len(results.counting)
+    parts = [counted(len(results.counting), "finding")]
+    parts += [counted(hints, "hint")] if hints else []
+    parts += [f"{len(results.unclear)} unclear", f"{untested} not tested"]
+    took = seconds_in_words(seconds) if seconds < 120 else f"{seconds / 60:.0f} min"
+    return (
+        f"doubt: {counted(len(target.tested), 'journey')}, {counted(len(tokens), 'token')}: {', '.join(parts)}; "
+        f"{counted(campaign.experiments, 'experiment')} in {took}"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_bytes(text.encode())
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _prefix(rootdir: Path) -> str:
+    """Return the way from the root of the repository, as GitHub names it, to the project."""
+    workspace = os.environ.get("GITHUB_WORKSPACE", "")
+    if workspace and rootdir.is_relative_to(workspace):
+        return rootdir.relative_to(workspace).as_posix()
+    return ""
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that what was proved is told, and tokens are released."""
+    from pytest_dogfood.execution.interruption import SignalHandlers
+
+    def answer(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handlers = SignalHandlers(answer)
+    handlers.install()
+    try:
+        yield
+    finally:
+        handlers.restore()

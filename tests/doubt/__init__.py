@@ -1,0 +1,3 @@
+"""Tests of the command that tests declarations by running."""
+
+from __future__ import annotations
