@@ -295,3 +295,13 @@ class Presence:
             return {}
         self.workspace.keeper.learn(record.values[name] for name in record.secret)
         return record.values
+
+
+def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> HarnessError:
+    """Return the error of tokens that were never all present; `lost` says which was lost, and after what."""
+    names = ", ".join(map(repr, tokens))
+    told = "; ".join(f"{token!r} was lost after {events or 'its set-up'}" for token, events in lost.items())
+    return HarnessError(
+        f"{names} are never present together: {told}. Write `invalidates:` where one destroys another, `lock:` where "
+        "two need the same thing, and require them in different journeys"
+    )

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated
-from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
+from pytest_dogfood.provisioning.presence import WAS_THERE, Presence, do_not_hold_together
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Replayer, Request
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.settings import Provision
@@ -309,11 +311,14 @@ class Provisioner:
         if capability is None or not graph.has_own_provider(token):
             return self.replayer.provision(token, request)
         try:
-            self.ensure(graph.needs_of_provider(token), request)
+            apart = self._apart(token, request)
+            self.ensure(graph.needs_of_provider(token), apart)
         except DeferredError:
             if not graph.establishers.get(token):
                 raise
             return self.replayer.provision(token, request)  # as in a run where its journey comes first
+        request.rested_on.update(apart.proofs if apart is not request else {})
+        request = apart
         started = request.now()
         forget_invalidated(self.presence, capability.invalidates, request.state)
         self.presence.claim(token, request.state)
@@ -326,6 +331,17 @@ class Provisioner:
             record = start_service(self.presence, token, capability, capability.service, request.state)
         request.note(token, how, record.place, since=started)
         return record
+
+    def _apart(self, token: Token, request: Request) -> Request:
+        """Return where to provision what the provider of a shared token needs of a chain, if that is not there yet.
+
+        Which item asks for the token first is chance, and may not change what others find in its state.
+        """
+        graph, apart = self._graph, self.presence.workspace.state_apart(self._graph, request.state)
+        needs = [one for one in graph.needs_of_provider(token) if not graph.scope_of(one).is_shared]
+        if not graph.scope_of(token).is_shared or all(self._is_present(one, request) for one in needs):
+            return request
+        return replace(request, state=apart, proofs={}, seen_at={})
 
     def _provision_by_fixture(
         self, token: Token, fixture: str, request: Request, value_of: FixtureValue
@@ -387,13 +403,3 @@ class Provisioner:
             home=state.name,
         )
         return self.presence.record(record)
-
-
-def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> HarnessError:
-    """Return the error of tokens that were never all present; `lost` says which was lost, and after what."""
-    names = ", ".join(map(repr, tokens))
-    told = "; ".join(f"{token!r} was lost after {events or 'its set-up'}" for token, events in lost.items())
-    return HarnessError(
-        f"{names} are never present together: {told}. Write `invalidates:` where one destroys another, `lock:` where "
-        "two need the same thing, and require them in different journeys"
-    )

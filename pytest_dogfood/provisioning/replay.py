@@ -149,6 +149,7 @@ class Replayer:
             if self._journal.end_of(gate) is None:
                 journey = presence.graph.journeys[gate]
                 state = presence.workspace.state_of(presence.graph, journey)
+                state = presence.workspace.state_apart(presence.graph, state)
                 try:
                     self.replay(journey, state, request)
                 except HarnessError as error:
@@ -172,7 +173,9 @@ class Replayer:
             cause = None if end is None else end.blocking_cause()
             if cause is None:
                 shared = graph.scope_of(token).is_shared
-                state = self._presence.workspace.state_of(graph, journey) if shared else request.state
+                workspace, state = self._presence.workspace, request.state
+                if shared:
+                    state = workspace.state_apart(graph, workspace.state_of(graph, journey))
                 started = request.now()
                 cause = self.replay(journey, state, request)
                 record = self._presence.record_of(token, request.state)

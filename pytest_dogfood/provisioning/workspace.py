@@ -176,6 +176,25 @@ class Workspace(Struct, kw_only=True):
         self._states[state.id] = replace(state, path=path, number=number)
         return self._states[state.id]
 
+    def state_apart(self, graph: CapabilityGraph, state: ChainState) -> ChainState:
+        """Return where something is done for the whole machine, or as a gate of another shard, that belongs to a state.
+
+        Which worker does that, and when, is chance. So in a chain whose items must find the same on any number of
+        workers it has a directory of its own.
+        """
+        tree = split(graph)
+        if not state.id or not tree.is_split(state.id):
+            return state
+        width = self.width_of_names(tree)
+        path = self.run.state_path(tree.numbers[state.id], self.worker, again=0, width=width)
+        return replace(state, path=path)
+
+    def names_of(self, state: StateId, tree: StateTree) -> Iterator[str]:
+        """Yield the names of all directories that a state has had on this worker."""
+        known, width = self.state_called(state, tree), self._width(state, tree)
+        for again in range(1, known.number + 1):
+            yield self.run.state_path(tree.numbers[state], self.worker, again=again, width=width).name
+
     def width_of_names(self, tree: StateTree) -> int:
         """Return the number of characters in the names of states that may be copied: the same for all of them."""
         return len(f"c{len(tree.numbers)}-gw99-9")

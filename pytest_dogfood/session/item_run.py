@@ -27,8 +27,8 @@ from pytest_dogfood.provisioning.journey_runner import (
     runner_for_journey,
     values_missed,
 )
-from pytest_dogfood.provisioning.presence import Presence
-from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
+from pytest_dogfood.provisioning.presence import Presence, do_not_hold_together
+from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
 from pytest_dogfood.provisioning.templates import ENOUGH_KEPT, StateTemplates
 from pytest_dogfood.provisioning.workspace import ChainState
@@ -272,6 +272,11 @@ class ItemRun(Struct, kw_only=True):
         if self.runner is not None and not self.journey.python:
             lines += self._how_to_enter()
         lines += self.templates.notes_on(self.state)
+        lines += [
+            f"note: not copied: the state of {one.state}: {one.problem}"
+            for one in self.request.copies
+            if one.problem
+        ]
         if self._done.trajectory:
             lines.append(f"trajectory: {self._done.trajectory}")
         return "\n".join(lines)

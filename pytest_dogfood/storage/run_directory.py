@@ -120,7 +120,7 @@ class RunDirectory:
         """Return the directory of a state on a worker; a replacement worker has a new name, so a new state.
 
         With a `width`, the name has that many characters, and also says in `again` which of its directories on this
-        worker it is, from 1.
+        worker it is, from 1; 0 is for what is replayed there for the whole machine.
         """
         return self.path / (
             _name_of_width("c", number, worker, again, width) if width else f"c{number}-{worker}"
