@@ -21,7 +21,7 @@ RELEASE_OF = "DOGFOOD_RELEASE_OF"
 """Variable that tells release steps whether the token was present when it was last probed, or is half-made."""
 
 
-def _has_release(presence: Presence, token: Token) -> bool:
+def has_release(presence: Presence, token: Token) -> bool:
     """Return whether a release of a token does anything: stops its service, or runs its steps."""
     capability = presence.graph.capability(token)
     return capability is not None and bool(capability.service or capability.release)
@@ -29,7 +29,7 @@ def _has_release(presence: Presence, token: Token) -> bool:
 
 def _needs_release(presence: Presence, token: Token) -> bool:
     """Return whether there is anything to do for a token once nothing needs it any more."""
-    return _has_release(presence, token) or presence.leases_on(token) is not None
+    return has_release(presence, token) or presence.leases_on(token) is not None
 
 
 def _unreleased(presence: Presence, places: Iterable[str]) -> Iterator[tuple[Token, str, float]]:
@@ -158,7 +158,7 @@ class MachineRelease:
             return
         above = self._lifetimes.above(token)
         left = _unreleased(presence, presence.registry.places())
-        if not any(one in above and _has_release(presence, one) for one, _, _ in left):
+        if not any(one in above and has_release(presence, one) for one, _, _ in left):
             problem = release(presence, token, MACHINE, presence.workspace.state_at(MACHINE))
             if problem:
                 raise HarnessError(problem)

@@ -54,6 +54,8 @@ class StateRestorer:
         self._workspace = provisioner.presence.workspace
         self._selected = selected
         self._awaited: dict[str, _Awaited] = {}
+        self.stored: set[str] = set()
+        """The states, by the names of their directories, that this process has stored."""
         self._unusable = False
 
     @cached_property
@@ -203,8 +205,15 @@ class StateRestorer:
                 return f"the probe of {one.token!r} {probed.why_not_run or probed.denial}"
         return ""
 
+    def forget(self, state: ChainState) -> None:
+        """Do not add a state to the cache: since `restore` was called, more has come there than is provisioned."""
+        self._awaited.pop(state.name, None)
+
     def store(self, state: ChainState, request: Request) -> None:
-        """Add a state to the cache if it was empty when `restore` was called, and is now what was asked for there."""
+        """Add a state to the cache if it was empty when `restore` was called, and is now what was asked for there.
+
+        It may have begun as a copy of a template that the cache has, too.
+        """
         awaited = self._awaited.pop(state.name, None)
         if awaited is None:
             return
@@ -241,6 +250,7 @@ class StateRestorer:
             request.cached.append(
                 CachedState(use=CacheUse.STORED, tokens=tokens, made=entry.made, took=took, seconds=seconds)
             )
+            self.stored.add(state.name)
 
     def _reasons_against(self, awaited: _Awaited, state: ChainState, request: Request) -> Iterator[str]:
         """Yield why a state must not be stored."""

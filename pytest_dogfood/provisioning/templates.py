@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
@@ -22,13 +21,15 @@ from pytest_dogfood.journey import JourneyId, StateId, Token
 from pytest_dogfood.outcomes import Outcome, StateCopy
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import Provisioner
+from pytest_dogfood.provisioning.release import has_release
 from pytest_dogfood.provisioning.replay import DeferredError, Request
+from pytest_dogfood.provisioning.state_log import CachedTemplate, KeptState, RestoredState, StateLog, Template
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.part_needs import NeedsOfParts
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.scheduling.split import Fork, split
 from pytest_dogfood.settings import Provision
-from pytest_dogfood.storage.files import SharedLog, private_directory
+from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.run_directory import remove_tree, remove_unless_empty
 from pytest_dogfood.storage.state_copy import NotCopyableError, copy_state, replace_path
@@ -43,71 +44,6 @@ MOST_KEPT_PARTS = 5
 ENOUGH_KEPT = f"{MOST_KEPT_PARTS} states of other failed items are kept already"
 
 ITS_TEMPLATE = JourneyId("its template")
-
-
-class Template(Struct, frozen=True, kw_only=True, tag=True):
-    """The directory, by its name, that the parts at a fork copy; empty if they begin empty.
-
-    `ready` means that it holds all tokens that several of the parts need, as far as they can be had. `problem` says
-    what prevents copies.
-    """
-
-    fork: int
-    place: str
-    ready: bool = False
-    problem: str = ""
-
-
-class KeptState(Struct, frozen=True, kw_only=True, tag=True):
-    """A state that stays, because an item failed in it."""
-
-    place: str
-    is_part: bool
-
-
-class RestoredState(Struct, frozen=True, kw_only=True, tag=True):
-    """A state, or a copy of one, that was restored from the cache: `made` is when it was provisioned."""
-
-    place: str
-    made: float
-
-
-_Noted = Template | KeptState | RestoredState
-
-
-class _Log:
-    """What the processes of a run have noted on templates, and on kept and restored states."""
-
-    def __init__(self, directory: Path) -> None:
-        self._log: SharedLog[_Noted] = SharedLog(private_directory(directory) / "templates", _Noted)
-        self._templates: dict[int, Template] = {}
-        self._kept: dict[str, KeptState] = {}
-        self._restored: dict[str, float] = {}
-
-    def append(self, entry: _Noted) -> None:
-        self._log.append(entry)
-
-    def restored(self, place: str) -> float | None:
-        """Return when a state was provisioned that was restored from the cache; None for any other."""
-        self._read_on()
-        return self._restored.get(place)
-
-    def template(self, fork: Fork) -> Template | None:
-        self._read_on()
-        return self._templates.get(fork.number)
-
-    def kept(self) -> Mapping[str, KeptState]:
-        self._read_on()
-        return self._kept
-
-    def _read_on(self) -> None:
-        for entry in self._log.unread():
-            if isinstance(entry, Template):
-                self._templates[entry.fork] = entry
-            elif isinstance(entry, RestoredState):
-                self._restored[entry.place] = entry.made
-            else:
-                self._kept[entry.place] = entry
 
 
 class StateTemplates:
@@ -126,8 +62,8 @@ class StateTemplates:
         self._users = self._workspace.user_finder if self._tree.forks else None
 
     @cached_property
-    def _log(self) -> _Log:
-        return _Log(self._workspace.run.tokens)
+    def _log(self) -> StateLog:
+        return StateLog(self._workspace.run.tokens)
 
     @cached_property
     def _needs(self) -> NeedsOfParts:
@@ -148,14 +84,10 @@ class StateTemplates:
         """Return the state in which an item runs; it may not have been made yet.
 
         `again` says that the item is tried once more: where tokens are copyable it gets a new state, unless what a test
-        or a fixture made in the old one would be lost. So does an item whose state is not begun, but in use: a journey
-        was replayed there for others.
+        or a fixture made in the old one would be lost.
         """
         state = self._workspace.state_called(planned.state, self._tree)
-        if not self._tree.is_split(planned.state):
-            return state
-        begun = state.name in self._begun
-        if begun and not (again and planned.state not in self._needs.never_begun_again):
+        if not (again and state.name in self._begun) or planned.state in self._needs.never_begun_again:
             return state
         return self._workspace.renewed(state, self._tree) if state.path.exists() else state
 
@@ -169,6 +101,10 @@ class StateTemplates:
         if fork is None:
             self._empty.add(state.name)
             return
+        # What several parts need is in their template. One that is alone need not wait for the template above.
+        is_alone = not self._needs.has_several_parts(fork) and self._log.template(fork) is None
+        if is_alone and state.number == 1 and self._restore(planned.requires, state, request):
+            return
         template = self._template(fork, request)
         if template.problem:
             request.copies.append(StateCopy(state=fork.state, problem=template.problem))
@@ -176,7 +112,8 @@ class StateTemplates:
         if copied is not None:
             self._copied = copied
             return
-        self._empty.add(state.name)
+        if not is_alone:
+            self._empty.add(state.name)
         if template.place:  # what prevents one copy would prevent the others
             problem = request.copies[-1].problem
             self._log.append(Template(fork=fork.number, place="", ready=True, problem=problem))
@@ -189,9 +126,14 @@ class StateTemplates:
         if state.name not in self._empty or state.number > 1 or self._restorer is None:
             return
         self._empty.remove(state.name)
-        made = self._restorer.restore(tokens, state, request)
+        self._restore(tokens, state, request)
+
+    def _restore(self, tokens: Sequence[Token], state: ChainState, request: Request) -> bool:
+        """Take what provisions tokens in an empty state from the cache; if it has that not, `settle` may store it."""
+        made = None if self._restorer is None else self._restorer.restore(tokens, state, request)
         if made is not None:
             self._log.append(RestoredState(place=state.name, made=made))
+        return made is not None
 
     def notes_on(self, state: ChainState) -> Iterable[str]:
         """Return what a failure in a state says of it."""
@@ -232,20 +174,23 @@ class StateTemplates:
         if known is not None and known.place:
             place = known.place
         else:
-            above = self._tree.forks.get(fork.state)
+            above, own = self._tree.forks.get(fork.state), self._own_directory(fork)
+            is_made = bool(wanted) and self._workspace.settings.provision is not Provision.NEVER
+            if is_made and self._restore(wanted, own, request):
+                self._log.append(CachedTemplate(place=own.name))
+                return Template(fork=fork.number, place=own.name, ready=True, problem=problem)
             place = "" if above is None else self._template(above, request).place
-            if not wanted or self._workspace.settings.provision is Provision.NEVER:
+            if not is_made:
                 return Template(fork=fork.number, place=place, ready=True, problem=problem)
-            made = self._own_directory(fork)
-            if not place or self._copy(fork.state, place, made, request) is None:
-                private_directory(made.path)
-                self._empty.add(made.name)
-                self.restore(wanted, made, request)
-            place = made.name
+            if not place or self._copy(fork.state, place, own, request) is None:
+                private_directory(own.path)
+            place = own.name
         state = self._state_at(fork, place)
         self._provision(wanted, state, request)
         if self._restorer is not None:
             self._restorer.store(state, request)
+            if place in self._restorer.stored:
+                self._log.append(CachedTemplate(place=place))
         return Template(fork=fork.number, place=place, ready=True, problem=problem)
 
     def _own_directory(self, fork: Fork) -> ChainState:
@@ -296,6 +241,8 @@ class StateTemplates:
         request.copies.append(
             StateCopy(state=original, files=copied.files, bytes=copied.bytes, seconds=copied.seconds)
         )
+        if self._restorer is not None and not self._log.is_cached(source.name):
+            self._restorer.forget(state)  # what else is in it is not known by its key
         if (made := self._log.restored(source.name)) is not None:
             self._log.append(RestoredState(place=state.name, made=made))
         return self._take_over(source, state, request)
@@ -325,8 +272,15 @@ class StateTemplates:
                     registry.fail(replace(attempt, place=state.name, asked_by=asked_by), attempt.message)
         return found
 
-    def end(self, planned: PlannedJourney, state: ChainState, *, keeps: bool) -> None:
-        """Leave templates for the parts that begin behind an item, and remove states that nothing needs any more."""
+    def end(
+        self, planned: PlannedJourney, state: ChainState, *, keeps: bool, named: Iterable[Path] = ()
+    ) -> None:
+        """Leave templates for the parts that begin behind an item, and remove states that nothing needs any more.
+
+        `named` are the directories that its result says are kept, because a replay failed there.
+        """
+        for path in named:
+            self._log.append(KeptState(place=path.name, is_part=False))
         if not self._tree.is_split(planned.state):
             return
         if keeps:
@@ -335,6 +289,11 @@ class StateTemplates:
         is_last = self._needs.items_in(planned.state)[-1] == planned.id
         for fork in forks:  # each is provisioned by itself
             self._leave_template(fork, state, goes_on=not is_last or len(forks) > 1)
+        if is_last:
+            parts = self._needs.forks_in(planned.state)
+            templates = {name for fork in parts for name in self._log.places(fork)}
+            names = self._workspace.names_of(planned.state, self._tree)
+            self._remove(name for name in names if name not in templates)
         self._remove_what_is_over(planned.state)
 
     def _leave_template(self, fork: Fork, state: ChainState, *, goes_on: bool) -> None:
@@ -368,14 +327,15 @@ class StateTemplates:
         What workers have left that died is removed at the end of the run.
         """
         while state is not None and self._is_over(state):
-            templates = (self._log.template(fork) for fork in self._needs.forks_in(state))
-            names = {one.place for one in templates if one is not None}
-            names.add(self._workspace.state_called(state, self._tree).name)
-            for name in names:
-                if name and not self._must_stay(name):
-                    remove_unless_empty(self._workspace.run.path / name)
+            for fork in self._needs.forks_in(state):
+                self._remove(self._log.places(fork))
             above = self._tree.forks.get(state)
             state = None if above is None else above.state
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            if not self._must_stay(name):
+                remove_unless_empty(self._workspace.run.path / name)
 
     def _is_over(self, state: StateId) -> bool:
         if state not in self._unended:
@@ -390,11 +350,11 @@ class StateTemplates:
         """Return whether a directory is kept, or something is still to be released there."""
         if self._workspace.settings.keep or name in self._log.kept():
             return True
-        registry, is_copyable = self._presence.registry, self._presence.graph.is_copyable
+        registry = self._presence.registry
         of_machine = (registry.record_of(token, MACHINE) for token in registry.unreleased(MACHINE))
         if any(record is not None and record.home == name for record in of_machine):
             return True
         return any(
-            registry.claim_of(token, name) is not None and not is_copyable(token)
+            registry.claim_of(token, name) is not None and has_release(self._presence, token)
             for token in registry.unreleased(name)
         )

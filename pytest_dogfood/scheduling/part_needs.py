@@ -79,9 +79,16 @@ class NeedsOfParts:
 
     def has_items_behind(self, fork: Fork) -> bool:
         """Return whether an item of the run is in a part at a fork, or in a copy of such a part."""
-        return any(
-            self._items.get(one) for part in self._parts[fork.number] for one in self.states_from(part)
-        )
+        return bool(self._parts_with_items(fork))
+
+    def has_several_parts(self, fork: Fork) -> bool:
+        """Return whether items of the run are in several parts at a fork, or in copies of these."""
+        return len(self._parts_with_items(fork)) > 1
+
+    def _parts_with_items(self, fork: Fork) -> list[StateId]:
+        return [
+            part for part in self._parts[fork.number] if any(map(self._items.get, self.states_from(part)))
+        ]
 
     def shared_by_parts(self, fork: Fork) -> tuple[Token, ...]:
         """Return the copyable tokens that must be provisioned before the parts at a fork begin as copies.
@@ -89,9 +96,7 @@ class NeedsOfParts:
         They are those above the fork that journeys in the parts need, or journeys that are replayed for these, and that
         no item establishes. A single part provisions them in its own state.
         """
-        parts = [
-            part for part in self._parts[fork.number] if any(map(self._items.get, self.states_from(part)))
-        ]
+        parts = self._parts_with_items(fork)
         if len(parts) < 2:
             return ()
         played = (

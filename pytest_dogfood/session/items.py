@@ -199,7 +199,7 @@ class ItemHooks:
             problems.append(self._release.finished(run.planned, run.state))
         with harness_errors_in(problems):
             run.end()
-            self._templates.end(run.planned, run.state, keeps=run.keeps_directories)
+            self._templates.end(run.planned, run.state, keeps=run.keeps_directories, named=run.request.kept)
 
     def _close(self, item: pytest.Item, error: BaseException) -> None:
         """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""

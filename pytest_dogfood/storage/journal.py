@@ -101,8 +101,11 @@ class Journal:
         return bool(entries) and not isinstance(entries[-1], End)
 
     def has_ended(self, journey: JourneyId) -> bool:
-        """Return whether the journey has ended as an item."""
-        return any(isinstance(one, End) and one.why is Why.ITEM for one in self.entries(journey))
+        """Return whether the journey has ended as an item, also by the death of its process."""
+        entries = [one for one in self.entries(journey) if one.why is Why.ITEM]
+        return any(isinstance(one, End) for one in entries) or (
+            bool(entries) and not any(alive(one.pid, one.born) for one in entries)
+        )
 
     def end_of(self, journey: JourneyId, *, state: str = "") -> End | None:
         """Return how the journey ended last, as item or replay; None if it never began, or is under way.

@@ -297,6 +297,55 @@ def test_what_parts_share_is_restored_once(project: Scene, workers: str) -> None
     assert run.text.count("restored: ") == 1
 
 
+BUILDS = """
+capabilities:
+  fetched: {copyable: true, probe: 'test -f "$DOGFOOD_STATE/fetched"', inputs: {files: src.txt}}
+  built: {copyable: true, probe: 'test -f "$DOGFOOD_STATE/built"', inputs: {files: src.txt}}
+  packed: {copyable: true, probe: 'test -f "$DOGFOOD_STATE/packed"', inputs: {files: version.txt}}
+journeys:
+  - {id: fetch, establishes: [fetched], steps: ['touch "$DOGFOOD_STATE/fetched"; echo fetched >>"$DOGFOOD_ROOT/made"']}
+  - id: build
+    requires: [fetched]
+    establishes: [built]
+    steps: ['touch "$DOGFOOD_STATE/built"; echo built >>"$DOGFOOD_ROOT/made"']
+  - id: pack
+    requires: [fetched]
+    establishes: [packed]
+    steps: ['touch "$DOGFOOD_STATE/packed"; echo packed >>"$DOGFOOD_ROOT/made"']
+  - {id: leaf-of-build-1, requires: [built], steps: [run: 'test -f "$DOGFOOD_STATE/fetched"']}
+  - {id: leaf-of-build-2, requires: [built], steps: [run: 'test -f "$DOGFOOD_STATE/fetched"']}
+  - {id: leaf-of-pack-1, requires: [packed], steps: [run: 'test -f "$DOGFOOD_STATE/fetched"']}
+  - {id: leaf-of-pack-2, requires: [packed], steps: [run: 'test -f "$DOGFOOD_STATE/fetched"']}
+"""
+
+
+@pytest.mark.parametrize("chosen", ["leaf", "leaf-of-build-1 or leaf-of-pack-1"])
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_behind_a_chain_of_builds_the_deepest_state_is_restored(
+    project: Scene, workers: str, chosen: str
+) -> None:
+    write(project, BUILDS)
+    passed(project.run(workers, "-k", chosen))
+    before = project.lines("made")
+    assert len(before) == len(set(before))
+    passed(project.run(workers, "-k", chosen))
+    assert project.lines("made") == before
+
+
+def test_only_what_has_changed_in_a_chain_of_builds_is_made_again(project: Scene) -> None:
+    write(project, BUILDS)
+    passed(project.run("-n0", "-k", "leaf"))
+    project.write("version.txt", "other\n")
+    passed(project.run("-n0", "-k", "leaf"))
+    assert sorted(project.lines("made")) == ["built", "fetched", "packed", "packed"]
+
+
+def test_a_copy_of_a_state_in_which_an_item_ran_is_not_stored(project: Scene) -> None:
+    write(project, BUILDS)
+    passed(project.run("-n0", "-k", "fetch or leaf-of-build-1"))
+    assert entries(project) == []
+
+
 CHAIN = """
 capabilities:
   fetched:

@@ -248,6 +248,40 @@ def test_what_cannot_be_copied_is_provisioned_anew_and_the_summary_says_what_tha
     assert "provisioned anew for 2 items" in run.text
 
 
+def test_an_error_for_want_of_a_copy_names_what_prevented_it(project: Project, scene: Scene) -> None:
+    project.token("in")
+    for number in range(2):
+        project.journey(f"feature-{number}", needs="in")
+    project.write()
+    scene.write(
+        "test_login.py",
+        """
+        import os, pytest
+
+        @pytest.mark.establishes("in")
+        def test_login(dogfood_state):
+            os.mkfifo(dogfood_state / "pipe")
+        """,
+    )
+    run = scene.run("-n0")
+    assert run.closing_line.startswith("dogfood: 2 journeys and 1 test = 1 passed + 2 errors;")
+    assert run.text.count("note: not copied: the state of test_login.py::test_login: pipe: it is a FIFO") == 2
+
+
+def test_the_state_of_a_failed_replay_is_kept_as_the_error_says(project: Project, scene: Scene) -> None:
+    project.token("in")
+    project.token("more")
+    project.journey("login", makes="in", run="false")
+    project.journey("feature-0", needs="in", makes="more")
+    project.journey("feature-1", needs="in")
+    project.journey("behind", needs="more")
+    project.write()
+    run = scene.run("-n0", "-k", "behind")
+    assert run.closing_line.startswith("dogfood: 1 journey = 1 deferred")
+    (kept,) = re.findall(r"(/\S+) \(state\)", run.text)
+    assert Path(kept).is_dir()
+
+
 def test_a_state_that_goes_on_and_cannot_be_copied_is_named(project: Project, scene: Scene) -> None:
     project.token("in")
     project.journey("login", makes="in fixed", run='mkfifo "$DOGFOOD_STATE/pipe"')

@@ -68,6 +68,21 @@ def test_a_death_in_the_middle_counts_as_a_crash(journal: Journal, tmp_path: Pat
     assert str(verdict.cause) == "a crashed its worker"
 
 
+def test_a_journey_has_ended_as_an_item_also_if_its_process_has_died(
+    journal: Journal, tmp_path: Path
+) -> None:
+    begun_and_died(tmp_path, Why.REPLAY)
+    assert not journal.has_ended(A)
+    begun_and_died(tmp_path)
+    assert journal.has_ended(A)
+
+
+def test_a_journey_that_is_tried_again_after_a_death_has_not_ended(journal: Journal, tmp_path: Path) -> None:
+    begun_and_died(tmp_path)
+    journal.started(A, Why.ITEM, "s")
+    assert not journal.has_ended(A)
+
+
 def test_a_death_outweighs_an_earlier_pass(journal: Journal, tmp_path: Path) -> None:
     journal.ended(A, Why.ITEM, "s", Outcome.PASSED)
     begun_and_died(tmp_path)
