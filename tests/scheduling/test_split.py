@@ -16,6 +16,7 @@ from pytest_dogfood.scheduling.plan import make_plan
 from pytest_dogfood.scheduling.queue import Queue, jobs_for
 from pytest_dogfood.scheduling.split import StateTree, split
 from pytest_dogfood.walks import reachable
+from tests.support.played_workers import lineage
 from tests.support.small_graphs import HERE, journey
 from tests.support.strategies import random_scene, with_copyable_tokens
 
@@ -286,19 +287,6 @@ def test_the_fast_rule_is_the_slow_one(seed: int) -> None:
     for one, (state, begins) in split_slowly(graph, tree).items():
         fork = tree.forks.get(tree.state_of[one])
         assert (tree.state_of[one], fork and fork.after) == (state, begins)
-
-
-def lineage(tree: StateTree, one: JourneyId) -> list[JourneyId]:
-    """Return the journeys whose work is in the state in which a journey runs, if all of them run."""
-    state = tree.state_of[one]
-    members = tree.members[state]
-    found = list(members[: members.index(one)])
-    while (fork := tree.forks.get(state)) is not None:
-        state = fork.state
-        members = tree.members[state]
-        if fork.after is not None:
-            found += members[: members.index(fork.after) + 1]
-    return found
 
 
 @given(st.integers(0, 2**32))

@@ -77,7 +77,7 @@ class Simulation:
             active = [worker for worker, held in busy.items() if held]
             assert active, f"nobody has anything to do, but there is {queue.pending} left"
             worker = self.dice.choice(active)
-            if self.deaths and self.dice.random() < 0.2:
+            if self._is_to_die(worker):
                 self.deaths -= 1
                 self._die(worker, ids, busy, queue)
             else:
@@ -85,6 +85,9 @@ class Simulation:
                 self._end(ids[index], worker)
                 queue.finish(index)
                 self._start_first(ids, busy, worker)
+
+    def _is_to_die(self, worker: str) -> bool:
+        return self.deaths > 0 and bool(worker) and self.dice.random() < 0.2
 
     def _hire(self, queue: Queue) -> str:
         self._hired += 1
@@ -231,3 +234,16 @@ def _copies_of(tree: StateTree, state: StateId) -> set[StateId]:
     """Return the parts that begin as copies of a state, or of its copies."""
     parts = [part for part, fork in tree.forks.items() if fork.state == state]
     return {*parts, *(copy for part in parts for copy in _copies_of(tree, part))}
+
+
+def lineage(tree: StateTree, one: JourneyId) -> list[JourneyId]:
+    """Return the journeys whose work is in the state in which a journey runs, if all of them run."""
+    state = tree.state_of[one]
+    members = tree.members[state]
+    found = list(members[: members.index(one)])
+    while (fork := tree.forks.get(state)) is not None:
+        state = fork.state
+        members = tree.members[state]
+        if fork.after is not None:
+            found += members[: members.index(fork.after) + 1]
+    return found

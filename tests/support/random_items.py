@@ -9,6 +9,7 @@ from random import Random
 from msgspec.structs import replace
 
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Mark, Tier
+from pytest_dogfood.walks import reachable
 from tests.support.strategies import ANYWHERE, Scene, ancestors, random_scene
 
 PLAIN = {
@@ -60,7 +61,11 @@ def _below_providers(scene: Scene) -> Iterator[JourneyId]:
 def _could_be_a_test(scene: Scene, journey: Journey) -> bool:
     """Return whether a journey says nothing that a test cannot say, and nobody has to repeat it after a destroyer."""
     simple = journey.tier is Tier.CORE and not journey.gating
-    return simple and not any(map(scene.destroyers, journey.establishes))
+    # What rests on a destroyed token is lost with it.
+    graph = scene.graph()
+    below = graph.with_bases([*journey.establishes, *(journey.requires if journey.establishes else ())])
+    rests_on = reachable(below, graph.rests_on)
+    return simple and not any(map(scene.destroyers, rests_on))
 
 
 def as_test(journey: Journey) -> Journey:

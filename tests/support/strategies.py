@@ -125,7 +125,7 @@ def random_scene(dice: Random, *, least: int = 0, most: int = 12) -> Scene:
     dice.shuffle(journeys)
     failing = frozenset(journey.id for journey in journeys if dice.random() < 0.15)
     return Scene(
-        journeys=tuple(_without_gates_that_wait_for_later_tiers(journeys, capabilities)),
+        journeys=tuple(without_gates_that_wait_for_later_tiers(journeys, capabilities)),
         capabilities=capabilities,
         failing=failing,
     )
@@ -183,7 +183,7 @@ def _random_journey(
     )
 
 
-def _without_gates_that_wait_for_later_tiers(
+def without_gates_that_wait_for_later_tiers(
     journeys: list[Journey], capabilities: tuple[Capability, ...]
 ) -> Iterator[Journey]:
     graph = CapabilityGraph(journeys, capabilities)
