@@ -106,20 +106,27 @@ class NeedsOfParts:
         return tuple(token for token in self._made_above(fork) if token in needed)
 
     def _made_above(self, fork: Fork) -> tuple[Token, ...]:
-        """Return the copyable tokens above a fork that no item of the run establishes, the nearest last."""
+        """Return the copyable tokens above a fork that no item of the run establishes, the nearest last.
+
+        Those are left out that a journey of a part establishes, too: its replay would leave its files for all parts.
+        """
         found: list[Token] = []
+        above: set[JourneyId] = set()
         at: Fork | None = fork
         while at is not None:
             members = self._tree.members[at.state]
             here = () if at.after is None else members[: members.index(at.after) + 1]
+            above.update(here)
             journeys = [self._graph.journeys[one] for one in here]
             found = [*at.provided, *(token for one in journeys for token in one.establishes), *found]
             at = self._tree.forks.get(at.state)
-        makers = self._graph.establishing
+        graph, makers = self._graph, self._graph.establishing
         return tuple(
             token
             for token in dict.fromkeys(found)
-            if self._graph.is_copyable(token) and self._is_item.isdisjoint(makers(token))
+            if graph.is_copyable(token)
+            and self._is_item.isdisjoint(makers(token))
+            and (graph.has_own_provider(token) or above.issuperset(makers(token)))
         )
 
     @cached_property

@@ -35,6 +35,7 @@ def test_in_each_state_the_same_journeys_run_before_an_item_and_come_to_the_same
         pytest.param(24, id="a template that could not be copied goes, too"),
         pytest.param(120, id="a journey is replayed for the whole machine in a directory of its own"),
         pytest.param(340, id="a state goes while copies of what it began with are still used elsewhere"),
+        pytest.param(8075, id="a template has nothing of the parts that copy it"),
         pytest.param(2712, id="a template stays as long as a fork below it, or another one, needs it"),
         pytest.param(
             7649, id="a provider for the whole machine leaves nothing in the state of who asks first"
