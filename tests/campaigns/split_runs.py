@@ -4,11 +4,13 @@
 
 Draws COUNT projects (default 20) by the seeds from FIRST on, prints each that is not as it should be, and ends with 1
 if there was one. Each is run with 0 and 2 workers and with WAYS (default 1, most 3) of 1, 4 and 8; where all can be
-made again, also with a worker that dies, and some with copies forbidden.
+made again, also with a worker that dies, some with copies forbidden, and where root can mount one on a small disk that
+has no room for all copies. In some journeys need what they do not declare.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,22 +20,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_dogfood.journey import JourneyId
+from tests.support.disks import mounted
 from tests.support.random_files import Seen
 from tests.support.split_runs import Trial, differences, is_forked, only_files
 
 WORKERS = (0, 2, 1, 4, 8)
 
+FULL: list[bool] = []
+"""For each run on a small disk, whether a copy failed there."""
+
 
 def judged(trial: Trial, ways: int) -> Iterator[str]:
     """Run a project with some numbers of workers and otherwise, and yield what is not as it should be."""
     first: dict[JourneyId, str] | None = None
+    outcomes: dict[str, str] | None = None
     for workers in (*WORKERS[:2], *trial.dice.sample(WORKERS[2:], ways)):
         seen = trial.run(workers)
         histories = trial.histories(seen)
         first = histories if first is None else first
         found = [*trial.complaints(seen), *differences(first, histories)]
         yield from _told(f"-n{workers}", seen, found)
-    if not only_files(trial.project.scene):
+        outcomes = seen.outcomes if outcomes is None else outcomes
+        if outcomes != seen.outcomes:
+            other = {one for one in outcomes if outcomes[one] != seen.outcomes.get(one)}
+            yield from _told(f"-n{workers}", seen, [f"other outcomes: {sorted(other)}"])
+    if trial.project.reads or not only_files(trial.project.scene):
         return
     if trial.dice.random() < 0.5:
         seen = trial.run(2, "-odogfood_copy_limit=1")
@@ -45,6 +56,20 @@ def judged(trial: Trial, ways: int) -> Iterator[str]:
         seen = trial.run(workers, crash=crashed)
         found = list(trial.complaints(seen, crashed=crashed))
         yield from _told(f"-n{workers}, where {crashed} kills its worker", seen, found)
+    if trial.dice.random() < 0.5 and not os.geteuid():
+        yield from _on_small_disk(trial)
+
+
+def _on_small_disk(trial: Trial) -> Iterator[str]:
+    """Run a project on a disk that becomes full by copies, but leaves room for what else a run writes."""
+    trial.project.before_each(
+        'cd "$DOGFOOD_STATE"; [ -e big ] || [ "$(df --output=avail -k . | tail -n 1)" -lt 3000 ] || '
+        "head -c 1500000 /dev/urandom >big"
+    )
+    with mounted(trial.project.directory / "s", "size=9m"):
+        seen = trial.run(trial.dice.choice(WORKERS))
+        FULL.append("No space left" in seen.text or " bytes are needed, and " in seen.text)
+        yield from _told("on a small disk", seen, list(trial.complaints(seen, once=False)))
 
 
 def _told(how: str, seen: Seen, found: list[str]) -> Iterator[str]:
@@ -62,12 +87,13 @@ def say(text: str) -> None:
 
 def main(first: int = 0, count: int = 20, ways: int = 1) -> int:
     """Draw and judge projects; return the number of those that were not as they should be."""
-    bad = forked = 0
+    bad = forked = reading = 0
     for seed in range(first, first + count):
         root = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
         try:
             trial = Trial.draw(seed, root)
             forked += is_forked(trial)
+            reading += bool(trial.project.reads)
             found = list(judged(trial, ways))
         except (OSError, subprocess.TimeoutExpired, KeyError):
             found = [traceback.format_exc()]
@@ -75,7 +101,11 @@ def main(first: int = 0, count: int = 20, ways: int = 1) -> int:
             bad += 1
             say("\n".join([f"seed {seed}:", *found]))
         shutil.rmtree(root, ignore_errors=True)
-    say(f"{count} projects from seed {first}, {forked} with parts, {bad} not as they should be")
+    disks = f"{sum(FULL)} of {len(FULL)} small disks were full"
+    undeclared = f"{reading} with undeclared needs"
+    say(
+        f"{count} projects from seed {first}, {forked} with parts, {undeclared}, {disks}: {bad} not as they should be"
+    )
     return bad
 
 

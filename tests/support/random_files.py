@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -37,7 +37,7 @@ def in_shell(state, text):
 """
 """What the Python tests of a project share: they do what journeys do."""
 
-LIMIT = 60
+LIMIT = 300
 """Seconds after which a run counts as hanging."""
 
 
@@ -70,6 +70,8 @@ class Project:
 
     scene: Scene
     directory: Path
+    reads: Mapping[JourneyId, JourneyId] = field(default_factory=dict)
+    """The journeys that fail unless another one has begun in their state before, which they do not declare."""
     runs: int = 0
     _by_id: dict[str, Journey] = field(default_factory=dict)
 
@@ -220,6 +222,10 @@ class Project:
         lines += [
             f"test -e {self._file(one)} || say violation {journey.id} {one}" for one in journey.requires
         ]
+        other = self.reads.get(journey.id)
+        if other is not None:
+            given_up = f'{{ say fail {journey.id} "$DOGFOOD_STATE"; exit 1; }}'
+            lines.append(f'[[ "$(cat "$DOGFOOD_STATE/began")" == *{other}-* ]] || {given_up}')
         if journey.id in self.scene.failing:
             lines += [f'say fail {journey.id} "$DOGFOOD_STATE"', "exit 1"]
         lines += [f"rm -f {self._file(token)}" for token in journey.invalidates]
