@@ -86,6 +86,7 @@ class KeptState:
         self._pack = pack
         self._has_shared = (recorded.directory / "shared").is_dir()
         self._unmoved: tuple[str, ...] = ()
+        self._special: list[str] = []
         self.started: Mapping[str, str] | None = None
         """The values of services that were started for it, by variable; None if none were."""
         self._word = name_of_run(recorded.directory) if pack is None else shlex.quote(pack.file)
@@ -212,17 +213,27 @@ class KeptState:
         return re.sub(rf"(?<![\w./-]){root}(?![\w.-])", lambda _: here, text) if root else text
 
     def copy_to(self, directory: Path) -> None:
-        """Copy the state, the working directory and what the run shared; raises HarnessError for what has no copy."""
+        """Copy the state, the working directory and what the run shared; raises HarnessError if that fails.
+
+        What is no file is left out, and the banner says so.
+        """
         for part in (*self._parts, "shared"):
             source, target = self._recorded.directory / part, directory / part
             if not source.is_dir() or target.exists():  # a working directory may be within the state
                 continue
-            _refuse_special_files(source)
             try:
-                shutil.copytree(source, target, symlinks=True)
+                shutil.copytree(source, target, symlinks=True, ignore=self._leave_out)
             except (OSError, shutil.Error) as error:
                 why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
                 raise HarnessError(f"cannot copy {source}: {why}") from error
+
+    def _leave_out(self, folder: str, names: list[str]) -> list[str]:
+        """Return the sockets, FIFOs and devices in a directory that is copied, and note them."""
+        kinds = {name: _SPECIAL.get(stat.S_IFMT(Path(folder, name).lstat().st_mode)) for name in names}
+        special = {name: kind for name, kind in kinds.items() if kind is not None}
+        within = os.path.relpath(folder, self._recorded.directory)
+        self._special += [f"{within}/{name} ({kind})" for name, kind in special.items()]
+        return list(special)
 
     def move_paths(self, directory: Path) -> None:
         """Let what is in the copy in a directory name that, instead of the directory that the run had."""
@@ -289,6 +300,8 @@ class KeptState:
             yield f"  started:  {', '.join([*self._services(), *values])}"
         elif services := self._services():
             yield f"  stopped:  {', '.join(services)}, which ran as a service: --start-services starts it again"
+        if self._special:
+            yield f"  missing:  {listed(self._special)}, which cannot be copied"
         if not self._has_shared:
             yield "  empty:    $DOGFOOD_SHARED, which was not kept"
         activities = self._recorded.activities
@@ -331,12 +344,3 @@ def _is_directory(path: Path) -> bool:
         return path.is_dir()
     except OSError:  # a name that is too long, which a record of another machine may have
         return False
-
-
-def _refuse_special_files(source: Path) -> None:
-    for folder, _, names in os.walk(source):
-        for name in names:
-            path = Path(folder, name)
-            kind = _SPECIAL.get(stat.S_IFMT(path.lstat().st_mode))
-            if kind is not None:
-                raise HarnessError(f"{path} is {kind}, which cannot be copied; remove it, or leave --run out")
