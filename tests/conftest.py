@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import settings
 
 from pytest_dogfood.execution import watcher
 from tests.support import postgres
@@ -29,8 +30,10 @@ def pytest_configure() -> None:
 
     On a CI system pytest shortens nothing, and in a job of GitHub's a run writes a summary and annotations; what a
     shell starts in the background ignores Ctrl-C, and what nohup starts the end of its terminal. States that they
-    cache are not put among those of the user.
+    cache are not put among those of the user. Laws have no deadline: the machine may be busy with something else.
     """
+    settings.register_profile("unhurried", deadline=None)
+    settings.load_profile("unhurried")
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="dogfood-cache-")
     for name in list(os.environ):
         if name in {"CI", "BUILD_NUMBER"} or name.startswith("GITHUB_"):
