@@ -34,6 +34,7 @@ from pytest_dogfood.scheduling.queue import GROUPING, in_group_order
 from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.settings import Settings, Shard
 from pytest_dogfood.storage.files import read_as, write_whole
+from pytest_dogfood.walks import reachable
 
 if TYPE_CHECKING:
     from pytest_dogfood.scheduling.pinned_plan import PinnedPlan
@@ -246,6 +247,9 @@ def _pinned(
         wanted = set(pinned_plan.with_needs(graph, pinned.only))
         return [item for item in collected if JOURNEY in item.stash and item.stash[JOURNEY].id in wanted]
     plan = pinned_plan.make_pinned_plan(graph, pinned.orders or (), durations=durations)
+    if pinned.release:  # the order of release is that of all tokens
+        tokens = reachable(graph.tokens, graph.rests_on)
+        plan = replace(plan, rests_on={token: graph.rests_on(token) for token in tokens})
     here = [items[one.id] for one in plan.journeys]
     run_here = set(here)
     return Selection(

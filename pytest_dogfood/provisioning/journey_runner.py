@@ -80,6 +80,8 @@ def runner_for_journey(
         values=presence.variables(presence.graph.required_by(journey), state),
         own=journey.env,
     )
+    if any(presence.graph.scope_of(token).is_shared for token in journey.establishes):
+        environment = workspace.for_machine(environment)
     return workspace.runner(workdir, environment, attempt)
 
 

@@ -254,6 +254,8 @@ class Presence:
             locks=None if what == "probe" else capability.locks,
             values={**needs, **own, **names},
         )
+        if shared:
+            environment = self.workspace.for_machine(environment)
         return self.workspace.runner(place, environment, self.workspace.attempt_at(f"{what}-{token}"))
 
     def variables(self, tokens: Iterable[Token], state: ChainState) -> dict[str, str]:

@@ -146,7 +146,7 @@ class MachineRelease:
             return
         over = self._lifetimes.finish(planned.id)
         self._last_user.update(dict.fromkeys((*planned.uses, *over), nodeid))
-        if not self._others_may_ask:
+        if not (self._others_may_ask or self._presence.workspace.machine_stays):
             for token in over:
                 self._stop_service(token)
 
@@ -163,18 +163,14 @@ class MachineRelease:
             if problem:
                 raise HarnessError(problem)
 
-    def _ends(self, token: Token, place: str) -> bool:
-        """Return whether a token ends with the run: all but what several runs share, and that is no service."""
-        capability = self._presence.graph.capability(token)
-        is_service = capability is not None and capability.service is not None
-        return place != MACHINE or is_service or not self._presence.workspace.machine_stays
-
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
         presence = self._presence
         presence.learn_secrets()  # now, because released tokens are no longer recorded
-        left = [one for one in _unreleased(presence, presence.registry.places()) if self._ends(*one[:2])]
-        for token, place, _ in self._lifetimes.in_release_order(left):
+        places = presence.registry.places()
+        if presence.workspace.machine_stays:
+            places = tuple(place for place in places if place != MACHINE)
+        for token, place, _ in self._lifetimes.in_release_order(_unreleased(presence, places)):
             problem = release(presence, token, place, presence.workspace.state_at(place))
             if problem:
                 yield self._last_user.get(token, ""), problem

@@ -49,7 +49,7 @@ def start_service(
             shell_argv(service.run, service.shell),
             cwd=runner.workdir / expand(service.cwd or ".", environment),
             env=environment,
-            log=presence.workspace.run.service_log(token, place),
+            log=presence.workspace.home_of(of_machine=capability.scope.is_shared).service_log(token, place),
             ports=ports,
         )
         record = TokenRecord(

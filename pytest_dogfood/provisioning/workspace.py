@@ -137,8 +137,10 @@ class Workspace(Struct, kw_only=True):
     """Looks at states before their first item, if a plan file asks for that."""
     twice: frozenset[Token] = frozenset()
     """The tokens whose provision steps run a second time."""
+    joined: RunDirectory | None = None
+    """The directory of several runs that share their machine-wide tokens, if this run is one of them."""
     machine_stays: bool = False
-    """Whether machine-wide tokens belong to several runs, so that they stay when this one ends."""
+    """Whether machine-wide tokens stay when this run ends, because others follow that share them."""
     _named: LockTable | None = None
     _recorder: Recorder | None = None
     _states: dict[StateId, ChainState] = field(default_factory=dict)
@@ -292,6 +294,20 @@ class Workspace(Struct, kw_only=True):
         with self.interruption.operation(f"wait for the lock {lock!r}"):
             yield
         self.changes.note(f"a wait for the lock {lock!r}")
+
+    def home_of(self, *, of_machine: bool) -> RunDirectory:
+        """Return the directory of the run, or of the runs that share what is `of_machine`."""
+        return self.joined if of_machine and self.joined is not None else self.run
+
+    @property
+    def ending(self) -> str:
+        """The id of what ends with this run: itself, or all runs that it has shared the machine's tokens with."""
+        return self.home_of(of_machine=not self.machine_stays).id
+
+    def for_machine(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment in which what is started ends with all runs that share the machine's tokens."""
+        own, theirs = run_marker(self.run.id), run_marker(self.home_of(of_machine=True).id)
+        return {theirs if name == own else name: value for name, value in environment.items()}
 
     def provisions_again(self, record: TokenRecord) -> bool:
         """Return whether a token's provision steps must run once more although they have, before this run began."""

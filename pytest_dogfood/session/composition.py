@@ -149,6 +149,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
         uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
         twice=frozenset() if pinned is None else frozenset(pinned.twice),
+        joined=joined,
         machine_stays=joined is not None and pinned is not None and not pinned.release,
     )
     lock_table = partial(LockTable, threads=RLock(), waiting=workspace.waiting)

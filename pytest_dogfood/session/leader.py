@@ -200,10 +200,10 @@ class Leader:
         from pytest_dogfood.session.signals import LeaderSignals
 
         config, manager = self._config, self._config.pluginmanager
-        self._watcher = Watcher(run_marker(run.id))
         selection = self._item_selector.selection if self._item_selector is not None else None
         graph = selection.graph if selection is not None else config.stash[PROJECT]().graph()
         presence = presence_for(config, graph, run)
+        self._watcher = Watcher(run_marker(presence.workspace.ending))
         self._release = MachineRelease(plan, presence)
         self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
         manager.register(self._results, "dogfood-listener")

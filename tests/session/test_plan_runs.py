@@ -95,8 +95,8 @@ def shop(live: Live) -> Shop:
 
 
 @pytest.fixture
-def joined(shop: Shop) -> Iterator[dict[str, Any]]:
-    lease = RunLease(shop.live.state_root, project_name(shop.live.path) + "-plan")
+def joined(live: Live) -> Iterator[dict[str, Any]]:
+    lease = RunLease(live.state_root, project_name(live.path) + "-plan")
     yield {"directory": str(lease.directory.path), "pid": os.getpid()}
     lease.close(keep=())
 
@@ -324,6 +324,54 @@ def test_machine_wide_tokens_are_set_up_once_over_all_runs_and_released_once(
     assert shop.live.lines("machine") == ["up"]
     record = shop.run({"release": True, "joined": joined})
     assert (record.lines, shop.live.lines("machine")) == ((), ["up", "down"])
+
+
+SERVED = """
+    capabilities:
+      served:
+        scope: machine
+        service:
+          run: |
+            trap 'rm "$DOGFOOD_ROOT/alive"; exit' TERM
+            echo start >>"$DOGFOOD_ROOT/machine"
+            touch "$DOGFOOD_ROOT/alive"
+            while :; do sleep 0.1; done
+          ports: [port]
+        probe: test -e "$DOGFOOD_ROOT/alive"
+      migrated:
+        scope: machine
+        requires: [served]
+        probe: test -e "$DOGFOOD_SHARED/migrated"
+        provision:
+          - run: test -e "$DOGFOOD_ROOT/alive"; touch "$DOGFOOD_SHARED/migrated"; echo migrate >>"$DOGFOOD_ROOT/machine"
+        release:
+          - run: test -e "$DOGFOOD_ROOT/alive"; echo undo >>"$DOGFOOD_ROOT/machine"
+      watched: {scope: machine, probe: 'kill -0 "$(cat "$DOGFOOD_SHARED/pid")"'}
+    journeys:
+      - {id: read, requires: [migrated], steps: [{run: 'echo "$DOGFOOD_SERVED_PORT" >>"$DOGFOOD_ROOT/ports"'}]}
+      - {id: write, requires: [migrated, watched], steps: [{run: 'true'}]}
+      - id: watch
+        establishes: [watched]
+        leaves: daemon
+        steps:
+          - run: sleep 1000 >/dev/null 2>&1 & echo $! >"$DOGFOOD_SHARED/pid"
+          - run: echo watch >>"$DOGFOOD_ROOT/machine"
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_services_and_daemons_of_the_machine_stay_up_over_all_runs(
+    live: Live, joined: dict[str, Any], workers: str
+) -> None:
+    shop = Shop(live.write("a.journey.yaml", SERVED))
+    shop.run({"joined": joined}, "-n", workers)
+    for order in ([["read"], ["write"]], [["write"]]):
+        shop.run({"orders": order, "joined": joined}, "-n", workers)
+    assert sorted(live.lines("machine")) == ["migrate", "start", "watch"]
+    assert len({*live.lines("ports")}) == 1
+    assert len(live.running()) >= 2  # the service, now and then with a child, and the daemon
+    shop.run({"release": True, "joined": joined})
+    assert (live.lines("machine")[-1], live.running()) == ("undo", [])
 
 
 def test_provision_steps_of_an_earlier_run_run_a_second_time(shop: Shop, joined: dict[str, Any]) -> None:
