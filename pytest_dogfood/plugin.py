@@ -181,6 +181,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         from pytest_dogfood.session.check_plugin import CacheWriteBlocker
 
         config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
+    if config.getoption("dogfood_plan") is not None:
+        config.option.xmlpath = None  # a project's `addopts` may name the file of its last run
 
 
 def pytest_configure(config: pytest.Config) -> None:

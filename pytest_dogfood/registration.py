@@ -91,7 +91,7 @@ def _follow_plan(config: pytest.Config, settings: Settings, name: str) -> Settin
         raise pytest.UsageError(f"--dogfood-plan {name}: there is no directory for {pinned.result}")
     if pinned.release:
         config.option.dist, config.option.tx = "no", []
-    return replace(settings, cache=Cache.OFF)
+    return replace(settings, cache=Cache.OFF, report=None)
 
 
 def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from pytest_dogfood.collection.discovery import (
     is_journey_file,
     named_on_command_line,
 )
-from pytest_dogfood.collection.stash import ADDED, SETTINGS, any_graph_item
+from pytest_dogfood.collection.stash import ADDED, PINNED, SETTINGS, any_graph_item
 from pytest_dogfood.walks import collector_paused
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class ItemSelector:
         """
         added = self._config.stash.get(ADDED, None)
         not_asked_for = added.take_out(items) if added is not None else []
-        if self._config.getoption("stepwise", False) and self._may_concern_us(self._everything()):
+        stepwise = self._config.getoption("stepwise", False) and PINNED not in self._config.stash
+        if stepwise and self._may_concern_us(self._everything()):
             from pytest_dogfood.collection.selection import put_in_order
             from pytest_dogfood.session.durations import known_durations
 

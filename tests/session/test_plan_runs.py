@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.scheduling.pinned_plan import Idle
 from pytest_dogfood.storage.plan_record import LineRecord, PlanRecord, read_plan_record
 from pytest_dogfood.storage.record import Kind, read_run
-from pytest_dogfood.storage.retention import RunLease
+from pytest_dogfood.storage.retention import KEPT_RUNS, RunLease
 from pytest_dogfood.storage.run_directory import project_name
 from tests.support.live_projects import Live
 from tests.support.run_results import Run
+from tests.support.scenes import Inner
+
+NewInner = Callable[[Mapping[str, str]], Inner]
 
 SHOP = """
     capabilities:
@@ -435,25 +438,37 @@ def test_a_line_whose_worker_died_is_void_and_the_others_count(shop: Shop) -> No
     assert record.void == dead.void
 
 
-def test_nothing_else_is_left_behind(shop: Shop) -> None:
-    ordinary = shop.live.run("-p", "cacheprovider", "-k", "login")
-    assert ordinary.status == 0
-    files = {
-        path: path.read_bytes() for path in (shop.live.path / ".pytest_cache").rglob("*") if path.is_file()
-    }
-    shop.live.write("shop.journey.yaml", SHOP.replace("echo look >>", "exit 1; echo look >>"))
-    kept = shop.live.run("-k", "look")
-    directories = {*shop.live.run_directories()}
-    assert (kept.status, bool(directories)) == (1, True)
-    summary = shop.live.path / "summary"
-    for _ in range(4):
-        shop.run({"orders": [["login", "look"]]}, "-p", "cacheprovider", status=1)
-        job = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
-        done = shop.live.start("--dogfood-plan", "plan.json", **job).end()
-        assert (done.status, "::error" in done.text) == (1, False)
-    assert not summary.exists()
-    assert all(path.read_bytes() == content for path, content in files.items())
-    assert directories <= {*shop.live.run_directories()}
+def test_no_option_that_a_project_gives_to_all_runs_gets_in_the_way(inner: NewInner) -> None:
+    words = "--sw --lf --junitxml=last.xml --dogfood-report=last.md -k gate -m 'not slow'"
+    ini = f"[pytest]\naddopts = {words}\nmarkers = slow\n"
+    plan = '{"orders": [["login", "buy", "look"]], "result": "result.json"}'
+    files = {"shop.journey.yaml": SHOP, "plan.json": plan}
+    project = inner({**files, "pytest.ini": "[pytest]\n"})
+    assert project.dogfood("-k", "gate or pay").ret == 0
+    project.write({"pytest.ini": ini})
+    done = project.dogfood("--dogfood-plan", "plan.json")
+    assert done.ret == 0, "\n".join(done.outlines)
+    (line,) = read_plan_record(project.path / "result.json").lines
+    assert (line.ran, line.void) == (("login", "buy", "look"), "")
+    assert not [name for name in ("last.xml", "last.md") if (project.path / name).exists()]
+
+
+def test_nothing_else_is_left_behind(inner: NewInner, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = SHOP.replace("echo look >>", "exit 1; echo look >>")
+    project = inner({"shop.journey.yaml": failing, "plan.json": '{"orders": [["login", "look", "buy"]]}'})
+    assert project.dogfood("-k", "look").ret == 1
+    cache = project.path / ".pytest_cache"
+    before = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    kept = {path.parent for path in project.state_root.glob("*/kept")}
+    assert (bool(before), bool(kept)) == (True, True)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary"))
+    for _ in range(KEPT_RUNS + 1):
+        done = project.dogfood("--dogfood-plan", "plan.json")
+        assert (done.ret, "::error" in "\n".join(done.outlines)) == (1, False)
+    assert not (project.path / "summary").exists()
+    assert before == {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    assert kept <= {path.parent for path in project.state_root.glob("*/kept")}
 
 
 @pytest.mark.parametrize(
