@@ -112,7 +112,7 @@ INI_KEYS = {
     "dogfood_fleet": ("string", "URL of the PostgreSQL database by which machines share a run"),
     "dogfood_fleet_lease": (
         "string",
-        "seconds without a sign of life after which a machine is lost (default 30)",
+        "seconds without a sign of life after which a machine is lost (default: 30)",
     ),
     "dogfood_dependency_markers": ("bool", "run tests by their pytest-dependency marks, under --dogfood"),
 }

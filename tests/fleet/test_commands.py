@@ -17,9 +17,10 @@ import pytest
 from pytest_dogfood.cli.main import main
 from pytest_dogfood.fleet.board import BoardUnusableError, End, FleetToken, Machine, Offer, TokenState, Turn
 from pytest_dogfood.fleet.database.connection import Connection
-from pytest_dogfood.fleet.database.tables import TABLES, check_tables, make_tables
+from pytest_dogfood.fleet.database.tables import TABLES, check_tables, grant, make_tables
 from pytest_dogfood.journey import Token
 from tests.fleet.conftest import PostgresBoardOf
+from tests.fleet.test_boards_agree import History
 from tests.support import postgres
 
 Type = Callable[..., int]
@@ -259,3 +260,22 @@ def test_all_tables_are_checked(fleet_url: str) -> None:
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'fleet%'"
         )
         assert {name for (name,) in found} == set(TABLES)
+
+
+def test_the_page_grants_what_init_prints_and_that_is_enough_for_all_that_machines_do(
+    postgres_url: str, new_run: Callable[..., PostgresBoardOf]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "fleet.md").read_text(encoding="utf-8")
+    assert grant("fleet") in page
+    execute(postgres_url, "DROP ROLE IF EXISTS fleet", "CREATE ROLE fleet LOGIN")
+    with closing(Connection(postgres_url)) as connection:
+        make_tables(connection)
+    execute(postgres_url, grant("fleet"))
+    try:
+        for seed in range(3):
+            history = History(seed, new_run(as_role(postgres_url, "fleet")))
+            for _ in range(60):
+                history.step()
+            history.compare()
+    finally:
+        execute(postgres_url, "DROP OWNED BY fleet")
