@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 import msgspec
@@ -26,6 +28,7 @@ from pytest_dogfood.doubt.record import (
     write_record,
 )
 from pytest_dogfood.doubt.runs import observed, plan_for
+from pytest_dogfood.execution.background import Watcher
 from pytest_dogfood.execution.process import Command, run as run_command
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId
@@ -193,6 +196,7 @@ def _machine(target: Target) -> Iterator[tuple[Joined, Path]]:
     lease = RunLease(checked_root(target.state_root), f"{project_name(target.rootdir)}-plan")
     directory = lease.directory.path
     joined = Joined(directory=str(directory), pid=os.getpid())
+    watcher = Watcher(f"{_MARKER}={directory}")
     try:
         yield joined, directory
     finally:
@@ -203,6 +207,7 @@ def _machine(target: Target) -> Iterator[tuple[Joined, Path]]:
             if status not in {0, 5}:
                 sys.stderr.write(f"dogfood doubt: what the machine has was not wholly released:\n{text}\n")
         finally:
+            watcher.close()
             lease.close(keep=())
 
 
@@ -253,7 +258,10 @@ class _Runner:
 
 
 def _start(target: Target, plan: PinnedPlan, directory: Path) -> tuple[int, str]:
-    """Run pytest with a plan file; return its exit status, and what it has printed."""
+    """Run pytest with a plan file; return its exit status, and what it has printed.
+
+    Raises KeyboardInterrupt, once the run has cleaned up, if a signal has come.
+    """
     file, out = directory / "plan.json", directory / "out.txt"
     file.write_bytes(msgspec.json.encode(plan))
     out.unlink(missing_ok=True)
@@ -262,19 +270,47 @@ def _start(target: Target, plan: PinnedPlan, directory: Path) -> tuple[int, str]
     words += ["--reruns=0"] if find_spec("pytest_rerunfailures") is not None else []
     words += ["-n", target.workers] if target.workers and not plan.release else []
     environment = {**os.environ, _MARKER: str(directory)}
-    end = run_command(
-        Command(
-            argv=tuple(words),
-            cwd=Path.cwd(),
-            env=environment,
-            stdout=out,
-            stderr=out,
-            marker=_MARKER,
-            grace=_GRACE,
-        )
+    command = Command(
+        argv=tuple(words), cwd=Path.cwd(), env=environment, stdout=out, stderr=out, grace=_GRACE
     )
+    started: list[int] = []
+    with _signals_passed_on(started):
+        end = run_command(command, started_as=started)
     return end.status, out.read_text(encoding="utf-8", errors="replace")
 
 
+@contextmanager
+def _signals_passed_on(started: Sequence[int]) -> Iterator[None]:
+    """Pass a first signal on to the process that is `started`, and to none that it has started: it cleans up.
+
+    To end them all at once would end services before what rests on them is released. A second signal does that.
+    Raises KeyboardInterrupt at the end if there was one.
+    """
+    received: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        restore()
+        if not started:
+            raise KeyboardInterrupt
+        with suppress(ProcessLookupError):
+            os.kill(started[0], signal.SIGINT)
+
+    def restore() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    try:
+        for number in tuple(before):
+            signal.signal(number, pass_on)
+        yield
+    finally:
+        restore()
+    if received:
+        raise KeyboardInterrupt
+
+
 _MARKER = "_DOGFOOD_DOUBT"
-"""In the environment of all processes of a run, so that none of them outlives it."""
+"""In the environment of all processes of all runs, so that none of them outlives this one."""

@@ -14,8 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_dogfood.doubt.record import DoubtRecord, read_record
+from pytest_dogfood.execution.watcher import alive
 from tests.documentation.test_pages import DOCS, assert_shown_in_order, blocks_of
 from tests.support.run_results import inherited
+from tests.support.waiting import pid_in, until
 
 SHOP = """
     capabilities:
@@ -273,6 +275,42 @@ def test_an_interrupted_command_tells_what_is_proved_and_the_next_one_goes_on(
     status, out, err = project.doubt()
     assert status == 0, out + err
     assert "1 experiment of the record are not repeated" in out
+
+
+SERVED = """
+    capabilities:
+      served:
+        scope: machine
+        service:
+          run: |
+            trap 'rm "$DOGFOOD_ROOT/alive"; exit' TERM
+            echo $$ >"$DOGFOOD_ROOT/alive"
+            while :; do sleep 0.1; done
+        probe: test -s "$DOGFOOD_ROOT/alive"
+      migrated:
+        scope: machine
+        requires: [served]
+        probe: test -e "$DOGFOOD_SHARED/migrated"
+        provision: ['touch "$DOGFOOD_SHARED/migrated"']
+        release: ['test -s "$DOGFOOD_ROOT/alive"; echo undone >>"$DOGFOOD_ROOT/machine"']
+      ready: {probe: 'test -e "$DOGFOOD_STATE/ready"'}
+    journeys:
+      - {id: begin, establishes: [ready], steps: [{run: 'touch "$DOGFOOD_STATE/ready"'}]}
+      - id: wait
+        requires: [migrated, ready]
+        steps: [{run: 'echo $$ >"$DOGFOOD_ROOT/waiting"; exec sleep 1000'}]
+    """
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_outlives_an_interrupted_or_killed_command(project: Doubted, number: signal.Signals) -> None:
+    process = project.write({"shop.journey.yaml": SERVED}).start()
+    pids = [pid_in(project.path / name) for name in ("waiting", "alive")]
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    assert until(lambda: not any(alive(pid, None) for pid in pids))
+    if number == signal.SIGINT:  # what rests on a service was released before it was ended
+        assert project.lines("machine") == ["undone"]
 
 
 def test_only_the_declarations_of_a_selection_are_tested(project: Doubted) -> None:
