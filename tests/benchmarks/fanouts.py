@@ -17,7 +17,7 @@ from pytest_dogfood.scheduling.plan import make_plan
 from pytest_dogfood.scheduling.queue import jobs_for
 from tests.benchmarks import contenders
 from tests.benchmarks.graphs import SHARING_A_STATE, Graph, ideal
-from tests.benchmarks.measuring import Row, medians, taking_turns
+from tests.benchmarks.measuring import Row, medians, spread, taking_turns
 
 HERE = Location("bench.journey.json", 1, 1)
 TARGETS = {"random, 15 % joins": 1.5}
@@ -40,7 +40,8 @@ def fan_outs(name: str, workers: int, rounds: int) -> Iterable[Row]:
         variants["provider"] = partial(contenders.provided, graph, workers)
     tools = {who: run for who, run in contenders.available().items() if who in contenders.TOOLS}
     variants |= {who: partial(run, graph, workers) for who, run in tools.items()}
-    seen = medians(taking_turns(variants, rounds))
+    measured = taking_turns(variants, rounds)
+    seen = medians(measured)
     best = expected if name == "8 diamonds" else ideal(graph, workers)
     for who in ("whole", "-k", "provider"):
         if who in seen:
@@ -49,7 +50,7 @@ def fan_outs(name: str, workers: int, rounds: int) -> Iterable[Row]:
                 ours=seen[who] / best,
                 target=TARGETS.get(name, 1.10),
                 peers={one: seen[one] / best for one in ("co-location", *tools)},
-                note=f"{best:.2f} s ideal",
+                note=f"{best:.2f} s ideal; spread {spread({who: measured[who]}):.0%}",
             )
     if name in TARGETS:
         yield Row(
@@ -68,14 +69,15 @@ def long_jobs(workers: int, rounds: int) -> Iterable[Row]:
         for who, run in contenders.available().items()
         if who != "co-location"
     }
-    seen = medians(taking_turns(variants, rounds))
+    measured = taking_turns(variants, rounds)
+    seen = medians(measured)
     best = ideal(graph, workers)
     yield Row(
         what=f"fan-out 1→40, jobs of 1 s, N={workers} ÷ ideal list schedule",
         ours=seen.pop("journeys") / best,
         target=1.01,
         peers={who: seconds / best for who, seconds in seen.items()},
-        note=f"{best:.2f} s ideal",
+        note=f"{best:.2f} s ideal; spread {spread(measured):.0%}",
     )
 
 
