@@ -17,13 +17,13 @@ import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, JourneyId, Scope, StateId, Tier, Token
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, StateId, Tier, Token
 from pytest_dogfood.walks import DisjointSets, in_order, inverted, reachable
 
 
@@ -174,6 +174,7 @@ class _TreeBuilder:
 
     def __init__(self, graph: CapabilityGraph, chains: Collection[ChainId]) -> None:
         self._graph = graph
+        self._below = cache(self._in_chain_below)  # asked for each journey above a token
         self._chains: dict[Node, ChainId] = {
             one: chain for one, chain in graph.chains.items() if chain in chains
         }
@@ -241,18 +242,19 @@ class _TreeBuilder:
     def _fixed_in_place(self, one: Node) -> Iterator[Hashable]:
         """Yield what ties journeys to one state: tokens that are not copyable, and the order of tests."""
         graph = self._graph
-
-        def below(token: Token) -> list[Token]:
-            return [base for base in graph.rests_on(token) if graph.scope_of(base) is Scope.CHAIN]
-
         journey = None if isinstance(one, Provider) else graph.journeys[one]
         tokens = [one.token] if isinstance(one, Provider) else graph.chain_tokens_of(graph.journeys[one])
-        for token in reachable(tokens, below):
+        for token in reachable(tokens, self._below):
             if not graph.is_copyable(token):
                 yield token
         if journey is not None:
             yield from journey.groups.values()
             yield from (("follows", other) for other in (journey.id, *journey.follows))
+
+    def _in_chain_below(self, token: Token) -> tuple[Token, ...]:
+        """Return the tokens of chains on which a token rests directly."""
+        graph = self._graph
+        return tuple(base for base in graph.rests_on(token) if not graph.scope_of(base).is_shared)
 
     def split(self, chain: ChainId) -> None:
         """Give each journey of a chain its state."""
