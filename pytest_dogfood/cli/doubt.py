@@ -6,7 +6,7 @@ import os
 import re
 import time
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,17 +150,26 @@ def _target(found: Inspection, options: Namespace, arguments: Sequence[str]) -> 
         for one in plan.journeys
         if not one.prerequisite and graph.chain_tokens_of(graph.journeys[one.id])
     )
-    left_out = {*found.named}
     return Target(
         graph=graph,
         rootdir=found.rootdir,
         state_root=found.state_root or default_root(),
         tested=tested,
-        arguments=tuple(one for one in arguments if one not in left_out),
+        arguments=tuple(_without_shard(one for one in arguments if one not in found.named)),
         workers=options.workers or "",
         seconds=found.seconds,
         thorough=options.thorough,
     )
+
+
+def _without_shard(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield arguments without the shard, which has chosen the journeys already."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--dogfood-shard":
+            next(words, None)
+        elif not word.startswith("--dogfood-shard="):
+            yield word
 
 
 def _require_writable(record: Path, *others: Path) -> None:
@@ -228,7 +237,7 @@ def _report(
 
 def _results(target: Target, campaign: Campaign) -> Results:
     from pytest_dogfood.doubt.edits import edit_for
-    from pytest_dogfood.doubt.findings import Results, without_exempt
+    from pytest_dogfood.doubt.findings import Results, merged, without_exempt
     from pytest_dogfood.journey import NO_DOUBT, read_no_doubt
 
     tested = frozenset(target.tested)
@@ -244,7 +253,7 @@ def _results(target: Target, campaign: Campaign) -> Results:
         for mark in target.graph.journeys[one].marks
         if mark.name == NO_DOUBT
     }
-    findings, ignored, unused = without_exempt(found, exempt, target.graph)
+    findings, ignored, unused = without_exempt(merged(found, target.graph), exempt, target.graph)
     untested: Mapping[ChainId, str] = {
         one.chain: one.untested or "the time was not enough"
         for one in campaign.examinations

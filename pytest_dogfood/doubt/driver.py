@@ -266,7 +266,7 @@ def _start(target: Target, plan: PinnedPlan, directory: Path) -> tuple[int, str]
     file.write_bytes(msgspec.json.encode(plan))
     out.unlink(missing_ok=True)
     words = [sys.executable, "-m", "pytest", "--dogfood", f"--dogfood-plan={file}", *target.arguments]
-    words += ["-p", "no:randomly", "--maxfail=0", "-q"]
+    words += ["-p", "no:randomly", "--maxfail=0", "-q", "-o", "dogfood_shard="]
     words += ["--reruns=0"] if find_spec("pytest_rerunfailures") is not None else []
     words += ["-n", target.workers] if target.workers and not plan.release else []
     environment = {**os.environ, _MARKER: str(directory)}

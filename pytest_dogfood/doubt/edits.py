@@ -59,42 +59,70 @@ def _written(edit: Edit, line: Line, journey: Journey, rootdir: Path) -> tuple[s
     except (OSError, UnicodeDecodeError):
         return None
     text = edit.texts.get(journey.path, (original, original))[1]
-    found = _added(text, line, journey)
-    in_original = _added(original, line, journey)
-    if found is None or in_original is None or not _means(text, found[0], line, journey):
+    place = _added(original, line, journey)
+    if place is None:
         return None
-    return original, found[0], in_original[1]
+    if line.token in _declared(text, line, journey).get(journey.id, ()):
+        return original, text, place[1]  # another instance of the same matrix has written it
+    found = _added(text, line, journey)
+    if found is None or not _means(text, found[0], line, journey):
+        return None
+    return original, found[0], place[1]
 
 
 def _added(text: str, line: Line, journey: Journey) -> tuple[str, int] | None:
     """Return the text of a file with a line, and the number of the line that was changed or inserted."""
+    word = token_in_file(line, journey)
     if is_script(journey.path):
-        return _in_script(text, line)
-    return _in_data(text, line, _written_id(journey), is_json=journey.path.endswith(".json"))
+        return _in_script(text, line, word)
+    return _in_data(text, line, word, _written_id(journey), is_json=journey.path.endswith(".json"))
+
+
+def token_in_file(line: Line, journey: Journey) -> str:
+    """Return the token as it is written: where its instance is a value of the `matrix:`, by the name of that value."""
+    base, _, instance = line.token.partition(":")
+    names = [name for name, value in journey.matrix.items() if instance and value == instance]
+    return f"{base}:${{{names[0]}}}" if names else str(line.token)
 
 
 def _written_id(journey: Journey) -> str:
     """Return the id as the file has it: instances of a `matrix:` share one."""
-    return re.sub(r"\[.*\]\Z", "", journey.id) if journey.matrix else str(journey.id)
+    return without_instance(journey.id) if journey.matrix else str(journey.id)
+
+
+def without_instance(journey: JourneyId) -> JourneyId:
+    """Return the id of all instances of a matrix."""
+    return JourneyId(re.sub(r"\[.*\]\Z", "", journey))
+
+
+def _declared(text: str, line: Line, journey: Journey) -> dict[JourneyId, frozenset[str]]:
+    """Return the tokens that each journey of a file has in the list of a line."""
+    read = parse_journey_file(text.encode(), path=journey.path, stem=_stem(journey))
+    return {one.id: frozenset(getattr(one, line.key)) for one in read.journeys}
+
+
+def _stem(journey: Journey) -> str:
+    return re.sub(r"(\.journey)?\.\w+\Z", "", Path(journey.path).name)
 
 
 def _means(before: str, after: str, line: Line, journey: Journey) -> bool:
     """Return whether the new text declares the token, and is otherwise as valid as the old one."""
-    stem = re.sub(r"(\.journey)?\.\w+\Z", "", Path(journey.path).name)
-    old, new = (parse_journey_file(text.encode(), path=journey.path, stem=stem) for text in (before, after))
+    old, new = (
+        parse_journey_file(text.encode(), path=journey.path, stem=_stem(journey)) for text in (before, after)
+    )
     if {one.code for one in new.diagnostics} - {one.code for one in old.diagnostics}:
         return False
-    declared = {one.id: frozenset(getattr(one, line.key)) for one in new.journeys}
-    others = {one.id: frozenset(getattr(one, line.key)) for one in old.journeys}
+    others = _declared(before, line, journey)
     wanted = _written_id(journey)
-    changed: dict[JourneyId, frozenset[str]] = {
-        one: tokens - others.get(one, frozenset()) for one, tokens in declared.items()
-    }
-    return all(
-        tokens
-        == (frozenset([line.token]) if one.partition("[")[0] == wanted or one == journey.id else frozenset())
-        for one, tokens in changed.items()
-    )
+    for one, tokens in _declared(after, line, journey).items():
+        added = tokens - others.get(one, frozenset())
+        is_instance = journey.matrix and without_instance(one) == wanted
+        if one == journey.id:
+            if added != {line.token}:
+                return False
+        elif added and not is_instance:
+            return False
+    return True
 
 
 _HEADER = re.compile(
@@ -102,7 +130,7 @@ _HEADER = re.compile(
 )
 
 
-def _in_script(text: str, line: Line) -> tuple[str, int] | None:
+def _in_script(text: str, line: Line, word: str) -> tuple[str, int] | None:
     """Add a token to the `# dogfood:` lines of a script."""
     lines = text.splitlines(keepends=True)
     last: tuple[int, str] | None = None
@@ -119,9 +147,9 @@ def _in_script(text: str, line: Line) -> tuple[str, int] | None:
             value, rest = (said[: comment.start()], comment[0]) if comment else (said, "")
             if value.endswith("]"):
                 inner = value[:-1].rstrip()
-                value = f"{inner}{'' if inner.endswith('[') else ', '}{line.token}]"
+                value = f"{inner}{'' if inner.endswith('[') else ', '}{word}]"
             else:
-                value = f"{value}, {line.token}"
+                value = f"{value}, {word}"
             lines[number] = f"{found['before']}{value}{rest}{found['end']}"
             return "".join(lines), number + 1
     if last is None:
@@ -130,11 +158,11 @@ def _in_script(text: str, line: Line) -> tuple[str, int] | None:
     ending = "\r\n" if lines[number].endswith("\r\n") else "\n"
     if not lines[number].endswith("\n"):
         return None
-    lines.insert(number + 1, f"{before}{line.key}: {line.token}{ending}")
+    lines.insert(number + 1, f"{before}{line.key}: {word}{ending}")
     return "".join(lines), number + 2
 
 
-def _in_data(text: str, line: Line, identity: str, *, is_json: bool) -> tuple[str, int] | None:
+def _in_data(text: str, line: Line, token: str, identity: str, *, is_json: bool) -> tuple[str, int] | None:
     """Add a token to a journey in a YAML or JSON file."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -143,7 +171,7 @@ def _in_data(text: str, line: Line, identity: str, *, is_json: bool) -> tuple[st
     mapping = _journey_node(root, identity)
     if mapping is None:
         return None
-    word = json.dumps(line.token) if is_json else str(line.token)
+    word = json.dumps(token) if is_json or "$" in token else token
     for key, value in mapping.value:
         if key.value == line.key:
             if not mapping.start_mark.index <= value.start_mark.index <= mapping.end_mark.index:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.doubt.edits import Edit, marks_of
+from pytest_dogfood.doubt.edits import Edit, marks_of, token_in_file, without_instance
 from pytest_dogfood.doubt.experiments.values import Code, Experiment, Finding, Line, Unclear
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, JourneyId, NoDoubt
+from pytest_dogfood.journey import ChainId, JourneyId, NoDoubt, base_of
 
 MOST_LINES = 15
 """Lines of a failure that are shown."""
@@ -79,6 +80,25 @@ def without_exempt(
         else:
             counting.append(finding)
     return counting, ignored, unused
+
+
+def merged(findings: Sequence[Finding], graph: CapabilityGraph) -> list[Finding]:
+    """Return findings, those of several instances of one `matrix:` as one that names the others."""
+
+    def name(journey: JourneyId) -> JourneyId:
+        known = graph.journeys.get(journey)
+        return without_instance(journey) if known is not None and known.matrix else journey
+
+    found: dict[tuple[object, ...], Finding] = {}
+    for one in findings:
+        key = (one.code, name(one.journey), base_of(one.token), *map(name, one.guilty), one.hint)
+        first = found.get(key)
+        if first is None or first.journey == one.journey:
+            found[key if first is None else (*key, one.chain, one.token, one.guilty)] = one
+        else:
+            lines = tuple(dict.fromkeys((*first.lines, *one.lines)))
+            found[key] = replace(first, also=(*first.also, one.journey), lines=lines)
+    return list(found.values())
 
 
 def sentence(finding: Finding) -> str:  # noqa: PLR0911 - a table of codes
@@ -155,8 +175,8 @@ def _finding_in_lines(finding: Finding, results: Results) -> Iterator[str]:
     kind = "hint: " if finding.hint else ""
     yield f"{results.place_of(finding)}: {kind}{sentence(finding)} [{finding.code}]"
     if finding.lines:
-        for line in finding.lines:
-            yield f"    add to {line.journey}: {_written(line, results.graph)}"
+        for text in dict.fromkeys(_in_file(line, results.graph) for line in finding.lines):
+            yield f"    {text}"
     elif said := advice(finding):
         yield f"    hint: {said}"
     if finding.code is Code.UNDECLARED_REQUIRES and finding.lines:
@@ -164,6 +184,8 @@ def _finding_in_lines(finding: Finding, results: Results) -> Iterator[str]:
         probed = [token for token in tokens if (known := results.graph.capability(token)) and known.probe]
         if probed:
             yield f"    see that the probe of {', '.join(probed)} asks for what {finding.journey} uses"
+    if finding.also:
+        yield f"    the same for {', '.join(finding.also)}"
     proof = finding.proof
     if proof is None:
         return
@@ -186,10 +208,14 @@ _OUTCOMES = {
 """What A and B did, where it is not that a journey failed and passed."""
 
 
-def _written(line: Line, graph: CapabilityGraph) -> str:
-    if graph.journeys[line.journey].python:
-        return marks_of([line])[line.journey][0]
-    return f"{line.key}: [{line.token}]"
+def _in_file(line: Line, graph: CapabilityGraph) -> str:
+    """Return what a person adds to which journey."""
+    journey = graph.journeys[line.journey]
+    if journey.python:
+        return f"add to {line.journey}: {marks_of([line])[line.journey][0]}"
+    name = without_instance(line.journey) if journey.matrix else line.journey
+    token = token_in_file(line, journey)
+    return f"add to {name}: {line.key}: [{token}]"
 
 
 def _in_words(experiment: Experiment) -> str:
@@ -260,7 +286,7 @@ def workflow_commands(results: Results, prefix: str = "") -> Iterator[str]:
     """
     for finding in results.counting:
         path, _, line = results.place_of(finding).rpartition(":")
-        added = "; ".join(f"add to {one.journey}: {_written(one, results.graph)}" for one in finding.lines)
+        added = "; ".join(dict.fromkeys(_in_file(one, results.graph) for one in finding.lines))
         said = f"{sentence(finding)}. {added or advice(finding)}"
         where = f"{prefix.rstrip('/')}/{path}".lstrip("/")
         yield f"::error file={_property(where)},line={line},title={_property(str(finding.code))}::{_data(said)}"

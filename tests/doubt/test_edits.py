@@ -9,10 +9,11 @@ from textwrap import dedent
 import pytest
 
 from pytest_dogfood.doubt.edits import edit_for, marks_of
-from pytest_dogfood.doubt.experiments.values import Line
+from pytest_dogfood.doubt.experiments.values import Code, Finding, Line
+from pytest_dogfood.doubt.findings import Results, merged, to_lines
 from pytest_dogfood.fileformat.parser import parse_journey_file
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Journey, JourneyId, Token
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, Token
 
 PAY_NEEDS_CART = Line(JourneyId("pay"), "requires", Token("cart-filled"))
 
@@ -155,6 +156,47 @@ def test_what_cannot_be_written_safely_is_left_to_a_person(tmp_path: Path, text:
     name = "pay.journey.sh" if text.startswith("#!") else "shop.journey.yaml"
     edit = edit_for([PAY_NEEDS_CART], project(tmp_path, {name: text}), tmp_path)
     assert (edit.by_hand, edit.patch()) == ([PAY_NEEDS_CART], "")
+
+
+MATRIX = """\
+capabilities:
+  db:
+    probe: "true"
+journeys:
+  - id: fill
+    matrix: {os: [linux, mac]}
+    establishes: ["db:${os}"]
+    steps: ['true']
+  - id: pay
+    matrix: {os: [linux, mac]}
+    steps: ['true']
+"""
+
+
+def test_all_instances_of_a_matrix_get_one_line_with_the_name_of_the_value(tmp_path: Path) -> None:
+    graph = project(tmp_path, {"shop.journey.yaml": MATRIX})
+    fills = [one for one in graph.journeys if one.startswith("fill")]
+    pays = [one for one in graph.journeys if one.startswith("pay")]
+    findings = [
+        Finding(
+            code=Code.UNDECLARED_REQUIRES,
+            chain=ChainId(fill),
+            journey=pay,
+            guilty=(fill,),
+            lines=(Line(pay, "requires", token),),
+        )
+        for fill, pay in zip(fills, pays, strict=True)
+        for token in graph.journeys[fill].establishes
+    ]
+    (finding,) = merged(findings, graph)
+    assert (finding.journey, finding.also) == (pays[0], (pays[1],))
+    edit = edit_for(finding.lines, graph, tmp_path)
+    new = edit.texts["shop.journey.yaml"][1]
+    assert new == MATRIX.replace("  - id: pay\n", '  - id: pay\n    requires: ["db:${os}"]\n')
+    assert edit.by_hand == []
+    said = list(to_lines(Results(graph=graph, findings=[finding], edit=edit)))
+    assert "    add to pay: requires: [db:${os}]" in said
+    assert f"    the same for {pays[1]}" in said
 
 
 def test_python_tests_get_marks() -> None:

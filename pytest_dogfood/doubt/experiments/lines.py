@@ -68,6 +68,8 @@ def _tokens_of(known: Known, journey: JourneyId) -> list[Token]:
 def _new_token(known: Known, journey: JourneyId) -> Token:
     """Return a name for what a journey leaves, as `ID-done`, that no other token has."""
     name = journey.rpartition("::")[2] if is_test(journey) else journey
+    if known.graph.journeys[journey].matrix:
+        name = name.partition("[")[0]  # one line in the file is that of all instances
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "journey"
     token, number = Token(f"{stem}-done"), 2
     while known.graph.is_known(token):

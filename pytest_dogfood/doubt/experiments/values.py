@@ -123,6 +123,8 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lines: tuple[Line, ...] = ()
     proof: Proof | None = None
     advice: str = ""
+    also: tuple[JourneyId, ...] = ()
+    """Other instances of the same `matrix:` with the same finding."""
     hint: bool = False
     """Whether this is only a hint, which does not count."""
 
