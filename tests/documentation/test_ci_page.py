@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pytest_dogfood.cli import main
+from pytest_dogfood.cli.doubt import COMMANDS
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report import manifest
 from pytest_dogfood.report.merge import merge, to_json
@@ -93,3 +94,14 @@ def test_the_reference_has_every_field_of_both_files() -> None:
 
 def test_the_reference_is_of_the_version_that_is_written() -> None:
     assert REFERENCE.count(f"Version {manifest.VERSION}:") == 2
+
+
+def test_the_nightly_job_runs_a_command_that_exists_and_keeps_what_it_writes() -> None:
+    page = (DOCS / "howto" / "doubt.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    job = yaml.load(text, Loader=yaml.BaseLoader)["jobs"]["doubt"]  # noqa: S506 - `on` is no boolean here
+    (command,) = [line for line in commands(job) if line.startswith("dogfood doubt")]
+    options = COMMANDS.parse(shlex.split(command)[1:])
+    assert (options.budget, options.record, options.junit) == (1200, "doubt.json", "doubt.xml")
+    kept = [step["with"]["path"] for step in job["steps"] if "upload" in step.get("uses", "")]
+    assert kept == ["doubt.*"]
