@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_dogfood.cli.console import Argument, CommandGroup, complain, print_table, say
+from pytest_dogfood.cli.reports import WRITTEN, write_merged
 from pytest_dogfood.diagnostics import HarnessError, counted, seconds_in_words
 
 if TYPE_CHECKING:
@@ -94,6 +96,62 @@ def show(options: Namespace) -> int:
         complain(f"dogfood fleet show: {error}")
         return USAGE
     return OK
+
+
+@COMMANDS.command(
+    "close",
+    "end a run, and write one report of all its machines",
+    Argument(
+        "run", metavar="RUN", help="the name of the run, as the machines were given it; ci, as they were"
+    ),
+    Argument(
+        "--wait",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="how long to wait for machines that are still part of the run (default: 600)",
+    ),
+    *WRITTEN,
+    description="Wait until no machine is part of the run any more, seal it, so that none can join, and put together "
+    "what all of them have told, as dogfood merge does for shards. What no machine ran to its end is an error. "
+    "Exit status 1 if anything failed or is missing, or if machines are still there. Closing a run again writes the "
+    "same report again.",
+)
+def close(options: Namespace) -> int:
+    from pytest_dogfood.fleet.board import BoardUnreachableError, RunGoneError
+    from pytest_dogfood.fleet.close import merge_machines, seal
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
+    from pytest_dogfood.fleet.options import run_name
+
+    name = f"close-{secrets.token_hex(2)}"
+    try:
+        run = run_name(options.run, os.environ)
+        with closing(PostgresBoard(fleet_url(), str(run), name, patience=10)) as board:
+            board.check()
+            contents = board.contents()
+            if not contents.closed:
+                sealed = seal(board, name, contents, wait=options.wait)
+                if sealed.here:
+                    complain(
+                        f"dogfood fleet close: after {options.wait:g} s these machines are still part of {run}: "
+                        f"{', '.join(sealed.here)}; nothing was changed"
+                    )
+                    return RED
+                for token in sealed.tokens:
+                    complain(
+                        f"dogfood fleet close: {token.token} was not released, because its machine was lost"
+                    )
+                contents = board.contents()
+        return write_merged(merge_machines(contents), options)
+    except RunGoneError:
+        complain(f"dogfood fleet close: no machine joined {run}; on GitHub: re-run all jobs")
+        return USAGE
+    except BoardUnreachableError as error:
+        complain(f"dogfood fleet close: {error}")
+        return GONE
+    except (HarnessError, ValueError) as error:
+        complain(f"dogfood fleet close: {error}")
+        return USAGE
 
 
 def _list_runs(board: PostgresBoard) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.scheduling.pinned_plan import PinnedPlan
     from pytest_dogfood.settings import Settings
+    from pytest_dogfood.storage.token_registry import FleetLeases
 
 ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
 """Set if files are collected that were not named."""
@@ -31,6 +33,10 @@ PINNED: pytest.StashKey[PinnedPlan] = pytest.StashKey()
 INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
 ENTRANCE: pytest.StashKey[Entrance] = pytest.StashKey()
 """Set where a journey is run only to open a shell in the place of one of its steps."""
+FLEET: pytest.StashKey[Callable[[Callable[[str], AbstractContextManager[object]]], FleetLeases]] = (
+    pytest.StashKey()
+)
+"""Set in a run on several machines: makes the leases on their tokens, with what is called while a process waits."""
 JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()
 MISSPELT_MARKS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 """The marks seen so far, each with the mark of this plugin that it misspells, or the empty string."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.fleet.agreement import Agreement
-from pytest_dogfood.fleet.board import End, RunContents
+from pytest_dogfood.fleet.board import End, FleetToken, Machine, MachineState, RunContents
+from pytest_dogfood.fleet.member import now
+from pytest_dogfood.fleet.membership import Membership
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, ShardRecord
@@ -17,8 +22,33 @@ from pytest_dogfood.report.merge import Merged, merge
 from pytest_dogfood.scheduling.plan import Expected
 from pytest_dogfood.settings import Shard
 
+if TYPE_CHECKING:
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
+
+LARGEST_RECORD = 64 * 1024
+"""Bytes of the record of one item that travel to the other machines."""
+
 LARGEST_RUN_RECORD = 64 * 2**20
 """Bytes of the record of one machine's part of a run that travel: with more, the merged report lacks its details."""
+
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the machines that are waited for."""
+
+
+class Sealed(Struct, frozen=True, kw_only=True):
+    """A run that was sealed, with the tokens that nothing has released, or the machines that are still `here`."""
+
+    tokens: tuple[FleetToken, ...] = ()
+    here: tuple[str, ...] = ()
+
+
+def packed_item_record(record: ItemRecord) -> bytes:
+    """Return a record as bytes; of a long text only the end travels, where the failure is."""
+    content = msgspec.json.encode(record)
+    if len(content) > LARGEST_RECORD:
+        content = msgspec.json.encode(replace(record, text=f"...\n{record.text[-LARGEST_RECORD // 8 :]}"))
+    return content
 
 
 def packed_run_record(record: ShardRecord) -> bytes:
@@ -34,13 +64,37 @@ def _run_record(content: bytes) -> ShardRecord | None:
         return None
 
 
+def seal(board: PostgresBoard, name: str, contents: RunContents, *, wait: float) -> Sealed:
+    """Seal a run once no machine is part of it any more; `board` is that of a machine `name` without workers.
+
+    Machines that give no sign of life for a lease are declared lost. Others are waited for, up to `wait` seconds; if
+    they are still there then, nothing is changed.
+    """
+    lease = Agreement.unpacked(contents.agreement).lease
+    membership = Membership(name, lease, now())
+    board.join(Machine(name=name, workers=0), contents.agreement, ())
+    until = now() + wait
+    while True:
+        sent = now()
+        machines = board.beat()
+        for silent in membership.beat(machines, sent=sent, now=now()):
+            board.declare_lost(silent.name, silent.beats)
+        here = [one.name for one in machines if one.state is MachineState.HERE and one.name != name]
+        if not here and board.close_run():
+            return Sealed(tokens=board.leave() or ())
+        if now() >= until:
+            board.leave()
+            return Sealed(here=tuple(here))
+        time.sleep(LOOK_EVERY)
+
+
 def merge_machines(contents: RunContents) -> Merged:
     """Return the run as one, with each machine in the place of a shard; items without an end are unaccounted for.
 
     Raises HarnessError if what the machines agreed on cannot be read.
     """
     agreement = Agreement.unpacked(contents.agreement)
-    names = [machine.name for machine in contents.machines]
+    names = [machine.name for machine in contents.machines if machine.workers]  # not who closed it
     number_of = {name: number for number, name in enumerate(names, 1)}
     ends: dict[str, list[End]] = defaultdict(list)
     for end in contents.ends:

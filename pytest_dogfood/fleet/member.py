@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Condition, Thread
 
 from msgspec import Struct
@@ -59,7 +60,7 @@ class Member:
         # What follows is guarded by the condition.
         self._request: Request | None = None
         self._answers: list[tuple[Answer, Turn | None]] = []
-        self._records: deque[tuple[str, bytes]] = deque()
+        self._errands: deque[Callable[[], object]] = deque()
         self._stop_reason = ""
         self._trouble: HarnessError | None = None
         self._closing = False
@@ -95,7 +96,13 @@ class Member:
     def send_record(self, nodeid: str, record: bytes) -> None:
         """Send the record of an item after its end, when there is time."""
         with self._changed:
-            self._records.append((nodeid, record))
+            self._errands.append(partial(self._board.record, nodeid, record))
+
+    def end_holds(self, worker: str) -> None:
+        """Let others have the tokens that a worker held when it died."""
+        with self._changed:
+            self._errands.append(partial(self._board.end_holds, worker))
+            self._changed.notify_all()
 
     def stop_run(self, why: str) -> None:
         """Let the run give out nothing more on any machine."""
@@ -167,9 +174,9 @@ class Member:
         if request is not None and request.turn is not None:
             self._asked_at = now()
             self._give(self._board.turn(request.turn), request)
-        elif self._records:
-            self._board.record(*self._records[0])
-            self._records.popleft()
+        elif self._errands:
+            self._errands[0]()
+            self._errands.popleft()
         elif self._closing:
             return False
         elif request is not None and now() - self._asked_at >= pause:
@@ -184,7 +191,7 @@ class Member:
         occasions += [self._asked_at + pause] if request is not None else []
         with self._changed:
             is_new = not self._answers and self._request is not request
-            if not (is_new or self._closing or self._stop_reason):
+            if not (is_new or self._errands or self._closing or self._stop_reason):
                 self._changed.wait(max(0.01, min(occasions) - now()))
 
     def _pause(self, seconds: float) -> None:

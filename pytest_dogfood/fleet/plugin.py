@@ -7,8 +7,6 @@ results of this machine on to the others, and those of the others to this machin
 from __future__ import annotations
 
 import platform
-import secrets
-import socket
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,49 +25,41 @@ from pytest_dogfood.fleet.board import (
     Answer,
     Board,
     End,
+    FleetToken,
     Joined,
     Machine,
-    MachineState,
     Turn,
 )
-from pytest_dogfood.fleet.close import outcome_of, packed_run_record, result_of
+from pytest_dogfood.fleet.close import outcome_of, packed_item_record, packed_run_record, result_of
 from pytest_dogfood.fleet.member import Member, Request, now
 from pytest_dogfood.fleet.membership import Membership
 from pytest_dogfood.fleet.options import RunName
+from pytest_dogfood.fleet.summary import FleetSummary, RunSoFar
 from pytest_dogfood.fleet.turns import Turns
 from pytest_dogfood.fleet.units import order_of_chains, units_of, with_units
 from pytest_dogfood.git.command import GitError, checked_out
 from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import Outcome, listed
+from pytest_dogfood.outcomes import Outcome, Proof, listed
 from pytest_dogfood.provisioning.workspace import run_marker
-from pytest_dogfood.report.manifest import ItemRecord, shard_record
+from pytest_dogfood.report.manifest import shard_record
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.scheduling.queue import Job
 from pytest_dogfood.scheduling.shared_queue import SharedQueue
 from pytest_dogfood.session.record_writer import ItemRecords
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.record import read_run
-from pytest_dogfood.storage.token_registry import Registry
+from pytest_dogfood.storage.token_registry import MACHINE, Registry, TokenRecord
 from pytest_dogfood.walks import reachable
 
 if TYPE_CHECKING:
     from pytest_dogfood.session.leader import Leader
-    from pytest_dogfood.xdist.scheduler import DogfoodScheduler
-
-LARGEST_RECORD = 64 * 1024
-"""Bytes of the record of one item that travel to the other machines."""
+    from pytest_dogfood.xdist.scheduler import DogfoodScheduler, Worker
 
 LONGEST_AGE = 3600.0
 """Seconds after which a machine does not join a finished run whose name a person has chosen, most likely by mistake."""
 
 LOST_ON = "dogfood_lost_on"
 """JUnit property of an item that ran when a machine was lost: that machine."""
-
-
-def machine_name() -> str:
-    """Return a name for this machine's part of a run: the host's first name, and four digits that tell parts apart."""
-    host = socket.gethostname().partition(".")[0] or "machine"
-    return f"{host[:40]}-{secrets.token_hex(2)}"
 
 
 class FleetPlugin(ItemRecords):
@@ -102,15 +92,14 @@ class FleetPlugin(ItemRecords):
         self._places: Mapping[str, int] = {}
         self._planned: Mapping[str, PlannedJourney] = {}
         self._journal: Journal | None = None
-        self._ended_by: dict[str, str] = {}
-        """The machine on which each item has ended, by node id."""
+        self._so_far = RunSoFar()
         self._joined: Joined | None = None
-        self._bad_elsewhere: dict[str, str] = {}
         self._lost_on: dict[str, str] = {}
         self._idle = 0
-        self._stopped = ""
-        self._trouble = ""
         self._failures_here: set[str] = set()
+        config.pluginmanager.register(
+            FleetSummary(str(run), machine.name, self._so_far), "dogfood-fleet-summary"
+        )
 
     # What the scheduler asks.
 
@@ -125,6 +114,7 @@ class FleetPlugin(ItemRecords):
         jobs = with_units(ids, jobs)
         self._ids, self._places = ids, {nodeid: index for index, nodeid in enumerate(ids)}
         self._planned = plan.by_nodeid()
+        self._so_far.journeys = {nodeid: one.id for nodeid, one in self._planned.items()}
         run = self._leader.run
         self._journal = Journal(run.records) if run is not None and self._planned else None
         try:
@@ -197,22 +187,27 @@ class FleetPlugin(ItemRecords):
             raise HarnessError(f"the run {ended}; choose another name")
 
     def may_hand_out(self) -> bool:
-        return self._member is not None and self._member.may_act() and not self._stopped
+        return self._member is not None and self._member.may_act() and not self._so_far.stopped
 
     def ended(self, index: int) -> None:
         """Let the others know how an item has ended here, unless a signal ended it."""
         nodeid = self._ids[index]
         record = self.items.get(nodeid)
-        if self._member is None or record is None or nodeid in self._ended_by or self._leader.interruption():
+        if (
+            self._member is None
+            or record is None
+            or nodeid in self._so_far.ended_by
+            or self._leader.interruption()
+        ):
             return
         planned = self._planned.get(nodeid)
         result = self._leader.tally.results.get(planned.id) if planned is not None else None
         outcome = record.outcome if result is None else result.outcome
-        self._ended_by[nodeid] = self._me.name
+        self._so_far.ended_by[nodeid] = self._me.name
         self._turns.end(index, str(outcome), b"" if result is None else msgspec.json.encode(result.to_json()))
         if outcome is Outcome.ERROR:
             self._turns.fail(self._tokens_that_failed())
-        self._member.send_record(nodeid, _packed(record))
+        self._member.send_record(nodeid, packed_item_record(record))
         self._ask(self._idle)
 
     def need(self, idle: int) -> None:
@@ -242,6 +237,7 @@ class FleetPlugin(ItemRecords):
             self._lose_touch(str(error))
         for answer, turn in answers:
             yield from self._apply(answer, turn)
+        self._so_far.machines = self._membership.machines
         self._turns.look_at(self._membership.machines.values())
         self._ask(0)  # the scheduler says how many workers are idle when it has handed out what there is
 
@@ -261,8 +257,8 @@ class FleetPlugin(ItemRecords):
 
     def _take_over_all(self, ends: Iterable[End]) -> Iterator[int]:
         for end in ends:
-            if end.nodeid in self._places and end.nodeid not in self._ended_by:
-                self._ended_by[end.nodeid] = end.machine
+            if end.nodeid in self._places and end.nodeid not in self._so_far.ended_by:
+                self._so_far.ended_by[end.nodeid] = end.machine
                 self._take_over(end)
                 yield self._places[end.nodeid]
 
@@ -277,7 +273,7 @@ class FleetPlugin(ItemRecords):
             self._leader.tally.add(result)
         self._leader.finished(end.nodeid)
         if bad:
-            self._bad_elsewhere[end.nodeid] = end.machine
+            self._so_far.bad_elsewhere[end.nodeid] = end.machine
             self._count_failures()
 
     def _report_given_up(self, nodeid: str) -> None:
@@ -319,18 +315,22 @@ class FleetPlugin(ItemRecords):
 
     def _count_failures(self) -> None:
         most = self._config.getoption("maxfail", 0)
-        if most and len(self._failures_here) + len(self._bad_elsewhere) >= most and self._member is not None:
+        if (
+            most
+            and len(self._failures_here) + len(self._so_far.bad_elsewhere) >= most
+            and self._member is not None
+        ):
             self._member.stop_run(f"{self._me.name}: --maxfail {most}")
 
     def _stop(self, why: str) -> None:
         """Hand out nothing more if some machine has stopped the run."""
-        if why and not self._stopped:
-            self._stopped = why
+        if why and not self._so_far.stopped:
+            self._so_far.stopped = why
             self._scheduler.abort()
 
     def _lose_touch(self, why: str) -> NoReturn:
         """End the steps that run here, and the run on this machine: others do its work now."""
-        self._trouble = why
+        self._so_far.trouble = why
         if self._leader.run is not None:
             end_processes(run_marker(self._leader.run.id))
         pytest.exit(why, returncode=int(pytest.ExitCode.INTERNAL_ERROR))
@@ -346,68 +346,46 @@ class FleetPlugin(ItemRecords):
 
     def _leave(self) -> None:
         member = self._member
-        if member is None or self._trouble:
+        if member is None or self._so_far.trouble:
             return
         member.is_ending = True
         if not member.finish(self._turns.next_turn(0), self._membership.fence_at - now()):
-            self._trouble = "lost touch with the fleet at the end; the others run again what they do not know"
+            self._so_far.trouble = (
+                "lost touch with the fleet at the end; the others run again what they do not know"
+            )
             return
         try:
-            self._board.leave()
+            tokens = self._board.leave()
+            if tokens is not None:
+                self._release(tokens)
+                self._board.leave()
         except HarnessError as error:
-            self._trouble = str(error)
+            self._so_far.trouble = str(error)
+
+    def _release(self, tokens: Sequence[FleetToken]) -> None:
+        """Release the tokens of the fleet, the youngest of which comes first; this machine is the last one."""
+        release = self._leader.release
+        if release is None or release.fleet is None:
+            return
+        release.fleet.is_last = True
+        rows = [
+            TokenRecord(
+                token=row.token, place=MACHINE, by=row.by, proof=Proof.PROVIDER, values=row.values, since=-age
+            )
+            for age, row in enumerate(tokens)
+        ]
+        self._leader.report_late_errors(release.release_for_all_machines(rows))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
+        if error is not None and self._member is not None:
+            self._member.end_holds(node.gateway.id)
 
     @pytest.hookimpl(trylast=True, specname="pytest_sessionfinish")
     def pytest_send_record(self) -> None:
         """Send the record of this machine's part for one report of the whole run, which does without it otherwise."""
         run = self._leader.run
-        if self._member is None or self._trouble or run is None:
+        if self._member is None or self._so_far.trouble or run is None:
             return
         with suppress(HarnessError):
             self._board.run_record(packed_run_record(shard_record(read_run(run.path))))
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        harmless = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
-        if session.exitstatus in harmless:
-            if self._trouble:
-                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            elif self._bad_elsewhere or self._stopped:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_report_header(self) -> str:
-        return f"dogfood fleet: run {self._run}, this machine is {self._me.name}"
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self._trouble:
-            terminalreporter.write_line(f"fleet: {self._trouble}", red=True)
-            return
-        if self._stopped:
-            terminalreporter.write_line(f"stopped by {self._stopped}", yellow=True)
-        for machine in sorted(set(self._bad_elsewhere.values())):
-            names = [self._name(nodeid) for nodeid, where in self._bad_elsewhere.items() if where == machine]
-            terminalreporter.write_line(f"failed elsewhere: {listed(names, most=20)} on {machine}", red=True)
-        terminalreporter.write_line(f"fleet: {self._machines_in_words()}")
-
-    def _name(self, nodeid: str) -> str:
-        planned = self._planned.get(nodeid)
-        return nodeid if planned is None else planned.id
-
-    def _machines_in_words(self) -> str:
-        states = {one.name: one.state for one in self._membership.machines.values()}
-        states.setdefault(self._me.name, MachineState.HERE)
-        numbers = Counter(self._ended_by.values())
-        parts = []
-        for name in sorted({*states, *numbers}, key=lambda one: (-numbers[one], one)):
-            lost = " (lost)" if states.get(name) is MachineState.LOST else ""
-            parts.append(f"{name} {counted(numbers[name], 'item')}{lost}")
-        return f"{counted(len(parts), 'machine')}: {', '.join(parts)}"
-
-
-def _packed(record: ItemRecord) -> bytes:
-    """Return a record as bytes; of a long text only the end travels, where the failure is."""
-    content = msgspec.json.encode(record)
-    if len(content) > LARGEST_RECORD:
-        content = msgspec.json.encode(replace(record, text=f"...\n{record.text[-LARGEST_RECORD // 8 :]}"))
-    return content

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.collection.stash import SETTINGS
+from pytest_dogfood.collection.stash import FLEET, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.fleet.board import Machine
 from pytest_dogfood.fleet.options import lease_seconds, run_name, url_of
-from pytest_dogfood.fleet.plugin import FleetPlugin, machine_name
+from pytest_dogfood.fleet.plugin import FleetPlugin
+from pytest_dogfood.storage.run_directory import ALONE
 
 if TYPE_CHECKING:
     from pytest_dogfood.session.leader import Leader
@@ -26,6 +30,12 @@ _NOT_WITH = {
     "stepwise": ("--sw", "each machine remembers other failures"),
 }
 """The options that cannot be used with --dogfood-fleet, as they are typed, and why."""
+
+
+def machine_name() -> str:
+    """Return a name for this machine's part of a run: the host's first name, and four digits that tell parts apart."""
+    host = socket.gethostname().partition(".")[0] or "machine"
+    return f"{host[:40]}-{secrets.token_hex(2)}"
 
 
 def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> None:
@@ -50,6 +60,43 @@ def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> No
     plugin = FleetPlugin(config, leader, scheduler, board=board, machine=machine, run=run, lease=lease)
     scheduler.others = plugin
     config.pluginmanager.register(plugin, "dogfood-fleet")
+    part = {"url": url, "run": str(run), "machine": machine.name, "lease": lease}
+    config.pluginmanager.register(_PartForWorkers(part), "dogfood-fleet-workers")
+    share_tokens(config, part, worker=ALONE)
+
+
+class _PartForWorkers:
+    """Tells the workers of which run and machine they are."""
+
+    def __init__(self, part: Mapping[str, Any]) -> None:
+        self._part = part
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
+        node.workerinput["dogfood_fleet"] = dict(self._part)
+
+
+def share_tokens(config: pytest.Config, part: Mapping[str, Any], *, worker: str) -> None:
+    """Let this process deal with tokens of the fleet; it connects to the database when it first does.
+
+    `part` has the URL, the run, the machine and the lease in seconds.
+    """
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
+    from pytest_dogfood.fleet.tokens import TokensOfFleet, Waiting
+
+    lease: float = part["lease"]
+
+    @cache  # one connection per process
+    def board() -> PostgresBoard:
+        patience = max(2.0, lease / 6)
+        return PostgresBoard(
+            part["url"], part["run"], part["machine"], patience=patience, repeat_for=lease * 2 / 3
+        )
+
+    def leases(waiting: Waiting) -> TokensOfFleet:
+        return TokensOfFleet(board(), machine=part["machine"], worker=worker, lease=lease, waiting=waiting)
+
+    config.stash[FLEET] = leases
 
 
 def _refuse_combinations(config: pytest.Config, *, distributed: bool) -> None:

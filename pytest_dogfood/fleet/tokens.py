@@ -1,4 +1,4 @@
-"""The registry of tokens that are true for every machine of a fleet, as one worker or the leading process sees it."""
+"""Holds and leases on the tokens that are true for every machine of a fleet, for one process on a machine."""
 
 from __future__ import annotations
 
@@ -11,48 +11,42 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.fleet.board import Board, FleetToken, TokenState
+from pytest_dogfood.fleet.member import now
+from pytest_dogfood.fleet.token_rules import after_failure, is_for_others_to_try, refusal, refusal_of_loss
 from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import listed
 from pytest_dogfood.storage.token_registry import MachineRecord
-
-MOST_TRIES = 2
-"""Machines on which a provider may fail, or that may be lost while it runs, before the token is given up."""
 
 LARGEST_VALUE = 64 * 1024
 """Bytes of one value of a token."""
 
 POLL = 0.2
-"""Seconds between two questions whether another worker has made a token."""
+"""Seconds between two questions about a token that another worker holds."""
+
+Waiting = Callable[[str], AbstractContextManager[object]]
 
 
-class FleetRegistry:
-    """Tokens of the fleet; `worker` is the name of this process on its machine.
+class TokensOfFleet:
+    """Leases on tokens of the fleet; `worker` is the name of this process on its machine, `lease` is in seconds.
 
     `waiting` is called with the name of a token that another worker holds; its context lasts as long as the wait.
     """
 
     def __init__(
-        self,
-        board: Board,
-        *,
-        machine: str,
-        worker: str,
-        waiting: Callable[[str], AbstractContextManager[object]] = nullcontext,
+        self, board: Board, *, machine: str, worker: str, lease: float, waiting: Waiting = nullcontext
     ) -> None:
         self._board = board
         self._machine = machine
         self._worker = worker
+        self._lease = lease
         self._waiting = waiting
         self._depth: Counter[Token] = Counter()
         self._held: dict[Token, FleetToken] = {}
-        """What will be written of the tokens that this worker holds, when it ends the hold."""
+        """The tokens that this process holds, as they will be written when it ends the hold."""
         self._used: set[Token] = set()
+        self._failed: set[Token] = set()
+        """The tokens that a provider could not make here, until another machine is asked whether it can."""
         self.is_last = False
         """Set in the process that releases the tokens of the fleet, once all else is done."""
-
-    @property
-    def _me(self) -> str:
-        return f"{self._machine}/{self._worker}"
 
     def use(self, token: Token) -> None:
         """Note that this machine needs a token, before its probe is first asked here."""
@@ -61,42 +55,43 @@ class FleetRegistry:
             self._used.add(token)
 
     def try_to_hold(self, token: Token) -> bool:
-        """Hold a token alone; return False if another worker has made it while this one waited for it.
+        """Hold a token alone; return False if another worker has made it while this one waited.
 
-        Raises HarnessError if it was given up.
+        Raises HarnessError if the token was given up.
         """
-        row = self._board.token(token)
-        self._refuse(row)
-        row = self._board.hold(row, self._worker)
-        if row.holder != self._me:
+        row = self._asked(token)
+        if self._is_others(row):
             with self._waiting(token):
-                while row.holder and row.holder != self._me:
+                while self._is_others(row):
                     time.sleep(POLL)
                     row = self._board.token(token)
             if row.state is TokenState.HELD:
                 return False
-            self._refuse(row)
-            row = self._board.hold(row, self._worker)
-        if row.holder != self._me:
+            row = self._asked(token)
+        held = self._board.hold(row, self._worker)
+        if held.holder != self._me:
             return False
-        self._held[token] = row
+        self._held[token] = held
         return True
 
-    def _refuse(self, row: FleetToken) -> None:
-        if row.state is TokenState.FAILED:
-            raise HarnessError(
-                f"{row.token!r} could not be provisioned on {listed(row.tried_on)}:\n{row.message}"
-            )
-        if len(row.lost_on) >= MOST_TRIES:
-            raise HarnessError(
-                f"{row.token!r} took {len(row.lost_on)} machines down while it was provisioned: {listed(row.lost_on)}"
-            )
+    def _asked(self, token: Token) -> FleetToken:
+        row = self._board.token(token)
+        if why := refusal(row):
+            raise HarnessError(why)
+        return row
+
+    @property
+    def _me(self) -> str:
+        return f"{self._machine}/{self._worker}"
+
+    def _is_others(self, row: FleetToken) -> bool:
+        return bool(row.holder) and row.holder != self._me
 
     @contextmanager
     def locked(self, token: Token) -> Iterator[None]:
         """Hold a token alone, and write at the end what has become of it; reentrant."""
         while token not in self._held and not self.try_to_hold(token):
-            pass
+            pass  # another has made it meanwhile, and holds it no more
         self._depth[token] += 1
         try:
             yield
@@ -108,28 +103,45 @@ class FleetRegistry:
                     row = replace(row, state=TokenState.ABSENT)
                 self._board.settle(row)
 
+    def begin(self, token: Token) -> None:
+        """Note that a provider begins to make a token that this process holds."""
+        self._held[token] = self._board.begin(self._held[token])
+
+    def fail(self, token: Token, message: str) -> None:
+        """Note that the provider has failed here."""
+        self._held[token] = after_failure(self._held[token], self._machine, message)
+        self._failed.add(token)
+
+    def is_tried_elsewhere(self, token: Token) -> bool:
+        """Return whether another machine has provided a token that could not be provided here; wait for that.
+
+        Raises HarnessError, naming all machines, if it could not be provided there either.
+        """
+        if token not in self._failed:
+            return False  # something else went wrong
+        self._failed.discard(token)
+        row = self._board.token(token)
+        until = now() + self._lease
+        with self._waiting(token):
+            while now() < until and self._is_under_way(row):
+                time.sleep(POLL)
+                row = self._board.token(token)
+        if why := refusal(row):
+            raise HarnessError(why)
+        return row.state is TokenState.HELD
+
+    def _is_under_way(self, row: FleetToken) -> bool:
+        return self._is_others(row) or (
+            row.state is TokenState.ABSENT and is_for_others_to_try(row, self._machine, row.used_by)
+        )
+
     def refuse_loss(self, token: Token, denial: str) -> None:
         """Raise HarnessError if a token that is not present here is in use on another machine."""
         row = self._held[token]
-        others = [name for name in row.used_by if name != self._machine]
-        if row.state is TokenState.HELD and others:
-            maker = row.by.partition("/")[0] or "another machine"
-            raise HarnessError(
-                f"{token!r} was provisioned on {maker}, and {listed(others)} uses it, but it is not present on "
-                f"{self._machine}; if it is true of one machine only, its scope is machine\n{denial}".rstrip()
-            )
+        if why := refusal_of_loss(row, self._machine, row.used_by):
+            raise HarnessError(f"{why}\n{denial}".rstrip())
 
-    def fail(self, token: Token, message: str) -> None:
-        """Note that the provider has failed here; it is tried once more, on another machine."""
-        row = self._held.get(token)
-        if row is None:
-            return
-        tried_on = tuple(dict.fromkeys((*row.tried_on, self._machine)))
-        state = TokenState.FAILED if len(tried_on) >= MOST_TRIES else TokenState.ABSENT
-        text = "\n".join(filter(None, [row.message, f"{self._machine}: {message}"]))
-        self._held[token] = replace(row, state=state, tried_on=tried_on, message=text)
-
-    # What the registry of one machine has, too.
+    # What leases on the tokens of one machine have, too.
 
     def record_of(self, token: Token) -> MachineRecord | None:
         row = self._held.get(token) or self._board.token(token)
@@ -137,41 +149,33 @@ class FleetRegistry:
             return None
         return MachineRecord(token=token, ours=row.ours, values=row.values)
 
-    def take_lease(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
-        """Note that a token is present, or half-made and ours to release if there are no values yet."""
+    def take_lease(
+        self, token: Token, *, ours: bool, values: Mapping[str, str], by: str = ""
+    ) -> MachineRecord:
+        """Note that a token is present for all machines, if `by` names what made it; else that it may be half-made."""
         self.use(token)
         row = self._held[token]
-        for name, value in values.items():
-            if len(value.encode(errors="surrogateescape")) > LARGEST_VALUE:
-                raise HarnessError(
-                    f"the value {name!r} of {token!r} has more than {LARGEST_VALUE // 1024} KiB, and a token of the "
-                    "fleet carries its values to all machines; save it in a file that they reach, and name the file"
-                )
-        row = replace(row, ours=row.ours or ours)
-        self._held[token] = row
-        return MachineRecord(token=token, ours=row.ours, values=values or row.values)
+        if by:
+            _refuse_large(token, values)
+            made = f"{self._me} {by}"
+            row = replace(row, state=TokenState.HELD, by=made, values=dict(values), tried_on=(), message="")
+        row = self._held[token] = replace(row, ours=row.ours or ours)
+        return MachineRecord(token=token, ours=row.ours, values=row.values)
 
-    def establish(self, token: Token, by: str, values: Mapping[str, str]) -> None:
-        """Note that a token is present for all machines from now on."""
-        row = self._held[token]
-        self._held[token] = replace(
-            row, state=TokenState.HELD, by=f"{self._me} {by}", values=dict(values), message="", tried_on=()
-        )
-
-    def drop_lease(self, token: Token) -> bool:
-        """Note that nothing on this machine needs a token any more; return whether it is to be released now."""
-        if self.is_last:
-            return True
-        self._used.discard(token)
-        self._board.end_use(token)
-        return False
+    def drop_lease(self, token: Token) -> bool:  # noqa: ARG002 - leaving the run ends all that a machine uses
+        return self.is_last
 
     def forget(self, token: Token) -> None:
-        """Note that a token may be lost for all machines; once the last one releases it, that it is gone."""
-        row = self._held.get(token)
-        if row is None:
-            self._board.forget(token)
-        elif self.is_last:
-            self._held[token] = replace(row, state=TokenState.ABSENT, ours=False)
-        else:
-            self._held[token] = replace(row, state=TokenState.ABSENT, by="", values={})
+        """Note that a token may be lost for all machines, or, once the last one has released it, that it is gone."""
+        row = self._held[token]
+        gone = {"ours": False} if self.is_last else {}
+        self._held[token] = replace(row, state=TokenState.ABSENT, by="", values={}, **gone)
+
+
+def _refuse_large(token: Token, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        if len(value.encode(errors="surrogateescape")) > LARGEST_VALUE:
+            raise HarnessError(
+                f"the value {name!r} of {token!r} has more than {LARGEST_VALUE // 1024} KiB, and a token of the fleet "
+                "carries its values to all machines; save it in a file that they reach, and name the file"
+            )

@@ -20,7 +20,14 @@ from pytest_dogfood.provisioning.probes import Placed, Probed, ProbedBases
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.token_registry import MACHINE, Leases, MachineRegistry, Registry, TokenRecord
+from pytest_dogfood.storage.token_registry import (
+    MACHINE,
+    FleetLeases,
+    Leases,
+    MachineRegistry,
+    Registry,
+    TokenRecord,
+)
 
 PROBE_TIMEOUT = 60.0
 """Seconds that a probe may take if its capability sets no `timeout`."""
@@ -32,13 +39,20 @@ class Presence:
     """Probes, records and forgets tokens. To call a method for a token, hold `locked(token, state)`."""
 
     def __init__(
-        self, graph: CapabilityGraph, registry: Registry, machine: MachineRegistry, workspace: Workspace
+        self,
+        graph: CapabilityGraph,
+        registry: Registry,
+        machine: MachineRegistry,
+        workspace: Workspace,
+        *,
+        fleet: FleetLeases | None = None,
     ) -> None:
-        # Runs share no tokens of a fleet, so the leases on them are in the directory of the run.
+        # Runs share no tokens of a fleet. On one machine the leases on them are in the directory of the run.
         self._leases: dict[Scope, Leases] = {
             Scope.MACHINE: machine,
-            Scope.FLEET: machine.for_one_run(registry.shared / Scope.FLEET),
+            Scope.FLEET: fleet or machine.for_one_run(registry.shared / Scope.FLEET),
         }
+        self.fleet = fleet
         self.graph = graph
         self.registry = registry
         self.machine = machine
@@ -64,15 +78,22 @@ class Presence:
         capability = self.graph.capability(token)
         if capability is None or capability.service:
             return None
+        if capability.scope is Scope.FLEET and self.fleet is not None:
+            return self.fleet
         is_used = capability.probe or capability.provision or capability.release
         return self._leases.get(capability.scope) if is_used else None
+
+    def fleet_for(self, token: Token) -> FleetLeases | None:
+        """Return the leases on a token that several machines share; None for all others."""
+        return self.fleet if self.graph.scope_of(token) is Scope.FLEET else None
 
     @contextmanager
     def locked(self, token: Token, state: ChainState) -> Iterator[None]:
         """Keep other processes, and other runs that use the token, from probing, provisioning or releasing it."""
         leases = self.leases_on(token)
         against_other_runs = leases.locked(token) if leases is not None else nullcontext()
-        with self.registry.locked(token, self.place_of(token, state)), against_other_runs:
+        # A machine waits for another one without keeping anything from its own workers.
+        with against_other_runs, self.registry.locked(token, self.place_of(token, state)):
             yield
 
     def ask(self, token: Token, state: ChainState) -> TokenRecord | None:
@@ -81,13 +102,17 @@ class Presence:
         A token without a probe is present while what it rests on is.
         """
         place = self.place_of(token, state)
-        record = self.registry.record_of(token, place)
+        fleet = self.fleet_for(token)
+        record = self.registry.record_of(token, place) if fleet is None else self._known_to(fleet, token)
         if record is not None:
             if self._still_holds(record, state):
                 return record
             if record.service is not None and not is_alive(record.service):
                 self.hide_secrets_in(Path(record.service.log))
             self.registry.forget(token, place)
+            if fleet is not None:
+                fleet.refuse_loss(token, self.absence(token, state, " here"))
+                fleet.forget(token)
             return None
         # If the probe hung, each further run would take the whole time limit again.
         if not self._bases.has_probe(token) or self.registry.known_of(token, place).hung:
@@ -107,6 +132,26 @@ class Presence:
             token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values, since=since
         )
         return self.record(found)
+
+    def look(self, token: Token, state: ChainState, fleet: FleetLeases) -> TokenRecord | None:
+        """Return the record of a token of the fleet that is present; this needs no lock, so machines do it at once."""
+        record = self._known_to(fleet, token)
+        return record if record is not None and self._still_holds(record, state) else None
+
+    def _known_to(self, fleet: FleetLeases, token: Token) -> TokenRecord | None:
+        """Return this machine's record of a token after bringing it up to what all machines know."""
+        record, known = self.registry.record_of(token, MACHINE), fleet.record_of(token)
+        if known is None:
+            if record is not None:
+                self.registry.forget(token, MACHINE)
+            return None
+        if record is None or record.values != known.values:
+            proof = Proof.PROBE if self._bases.has_probe(token) else Proof.PROVIDER
+            record = TokenRecord(
+                token=token, place=MACHINE, by=WAS_THERE, proof=proof, ours=False, values=known.values
+            )
+            self.registry.record(record)
+        return record
 
     def _still_holds(self, record: TokenRecord, state: ChainState, *, fresh: bool = False) -> bool:
         """Run the token's probe unless it is `fresh`, or those of tokens on which it rests; this writes nothing."""
@@ -184,14 +229,17 @@ class Presence:
         leases = self.leases_on(record.token)
         if leases is not None:
             open_values = {name: value for name, value in record.values.items() if name not in record.secret}
-            lease = leases.take_lease(record.token, ours=record.ours, values=open_values)
-            if lease.ours and not record.ours:
+            lease = leases.take_lease(record.token, ours=record.ours, values=open_values, by=record.by)
+            if lease.ours and not record.ours and leases is not self.fleet:
                 # Another run has made it. If this one ends last it releases it, even if the token is lost by then.
                 self.registry.claim(record.token, record.place, record.values, record.secret)
         return record
 
     def forget(self, token: Token, state: ChainState) -> None:
         self.registry.forget(token, self.place_of(token, state))
+        fleet = self.fleet_for(token)
+        if fleet is not None:
+            fleet.forget(token)
 
     def claim(self, token: Token, state: ChainState) -> None:
         """Claim a token for release, before the first step that makes it.

@@ -13,18 +13,28 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Proof
+from pytest_dogfood.provisioning.establishers import EstablisherEnds
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated
-from pytest_dogfood.provisioning.presence import WAS_THERE, Presence, do_not_hold_together
+from pytest_dogfood.provisioning.presence import Presence, do_not_hold_together
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Replayer, Request
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.settings import Provision
-from pytest_dogfood.storage.journal import End, Journal
+from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.token_registry import BY_PROVISION, MACHINE, SEVERAL, Attempt, TokenRecord
+from pytest_dogfood.storage.token_registry import (
+    BY_PROVISION,
+    SEVERAL,
+    Attempt,
+    FleetLeases,
+    TokenRecord,
+)
 
 ROUNDS = 3
 """The most rounds in which missing tokens are provisioned for an item; then they count as never all present."""
+
+ROUNDS_OF_FLEET = 10
+"""How often a token may be made on other machines and lost again, before an item gives up."""
 
 WAIT = 0.05
 """Seconds between two checks whether a journey has ended in another process."""
@@ -48,6 +58,7 @@ class Provisioner:
         self._settings = presence.workspace.settings
         self._gates_elsewhere = gates_elsewhere
         self.replayer = Replayer(presence, journal, gates_elsewhere, ensure=self.ensure)
+        self._establishers = EstablisherEnds(presence, journal)
         self._by_fixtures: dict[Token, set[str]] = {}
 
     @property
@@ -166,6 +177,9 @@ class Provisioner:
             locks.release()
 
     def _is_present(self, token: Token, request: Request) -> bool:
+        if (fleet := self.presence.fleet_for(token)) is not None:
+            fleet.use(token)
+            return self.presence.look(token, request.state, fleet) is not None
         with self.presence.locked(token, request.state):
             return self._ask(token, request) is not None
 
@@ -173,13 +187,17 @@ class Provisioner:
         """Raise DeferredError for the first token, if there is one, that is known to defer the item."""
         for token in tokens:
             independent = self._graph.has_independent_provider(token)
-            cause = None if independent else self._cause_against(token, state)
+            cause = None if independent else self._establishers.cause_against(token, state)
             if token in self._settings.blocked:
                 cause = Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True)
             if cause is not None:
                 raise DeferredError(cause, None if is_of_a_test(token) else token)
 
     def _ensure_one(self, token: Token, request: Request) -> None:
+        if (fleet := self.presence.fleet_for(token)) is not None:
+            request.proofs[token] = self._ensure_in_fleet(token, request, fleet).proof
+            request.seen_at[token] = self.presence.workspace.changes.count
+            return
         alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         with self.presence.locked(token, request.state):
             record = self._ask(token, request)
@@ -195,6 +213,27 @@ class Provisioner:
         request.proofs[token] = record.proof
         request.seen_at[token] = self.presence.workspace.changes.count
 
+    def _ensure_in_fleet(self, token: Token, request: Request, fleet: FleetLeases) -> TokenRecord:
+        """Ensure a token that is true for every machine: all of them may ask, and one of them provides it.
+
+        What it needs is provided before the token is held, so that no worker waits for one while it holds another.
+        """
+        fleet.use(token)
+        for _ in range(ROUNDS_OF_FLEET):
+            refuted = self._establishers.refute(token, request.state)
+            if not refuted and (record := self.presence.look(token, request.state, fleet)) is not None:
+                return record
+            self.ensure(self._graph.needs_of_provider(token), request)
+            if not fleet.try_to_hold(token):
+                continue  # another has made it
+            try:
+                with self.presence.locked(token, request.state):
+                    return self._ask(token, request) or self._provision(token, request)
+            except HarnessError:
+                if not fleet.is_tried_elsewhere(token):
+                    raise
+        raise HarnessError(f"{token!r} was made {ROUNDS_OF_FLEET} times by others, and never stayed")
+
     def _ask(self, token: Token, request: Request) -> TokenRecord | None:
         """Probe a token; one that a failed establishing journey has left behind does not count as present."""
         # The item uses the fixture that provides the token, as a test that names it does. If the item has other
@@ -203,64 +242,16 @@ class Provisioner:
         if request.fixture is not None and self.is_by_fixture(token, request.state):
             with suppress(LookupError):  # set up for others, and not visible here
                 request.fixture(self._graph.fixtures[token])
-        if self._is_refuted(token, request.state):
+        if self._establishers.refute(token, request.state):
             self.presence.forget(token, request.state)
             return None
         is_fresh = self.presence.is_fresh(token, request.state)
         known = self.presence.record_of(token, request.state) if is_fresh else None
         return known or self.presence.ask(token, request.state)
 
-    def _is_refuted(self, token: Token, state: ChainState) -> bool:
-        """Return whether a token does not count as present, even if its probe succeeds: an establishing journey failed.
-
-        That is so if none of them passed, unless another provider has provisioned the token since. It is also so if
-        one failed after another had established the token: the failed one may have replaced what the other had made,
-        and then the recorded values are wrong. So a token with values is provisioned again, unless that is impossible:
-        a token that a Python test established is kept.
-        """
-        record = self.presence.record_of(token, state)
-        by_journey = record is not None and record.by in self._graph.establishing(token)
-        ends = self._ends(token, state.name)
-        if ends and not any(end.outcome.establishes for end in ends):
-            by_provider = record is not None and record.by != WAS_THERE and not by_journey
-            if record is None or not by_provider or record.since < max(end.at for end in ends):
-                return True
-        several = len(self._graph.establishers.get(token, ())) > 1
-        never = self._settings.provision is Provision.NEVER
-        if record is None or not (several and record.values and by_journey) or never:
-            return False
-        # A token of the whole machine may have been changed from any state.
-        anywhere = record.place == MACHINE
-        ends = self._ends(token, "" if anywhere else state.name)
-        failed = [end for end in ends if end.outcome.is_bad and (anywhere or end.state == state.name)]
-        if all(end.at < record.since for end in failed):
-            return False
-        maker = self._graph.journeys[JourneyId(record.by)]
-        return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
-
-    def _cause_against(self, token: Token, state: ChainState) -> Cause | None:
-        """Return the first cause if every establishing journey of a token ended without passing; else None."""
-        ends = self._ends(token, state.name)
-        causes = [cause for end in ends if (cause := end.blocking_cause()) is not None]
-        return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
-
-    def _ends(self, token: Token, state: str) -> list[End]:
-        """Return the ends of those establishing journeys that have ended; an end in `state` counts before others.
-
-        For journeys that only together establish the token, one failure decides, but one success does not.
-        """
-        found: list[End] = []
-        for one in self._graph.establishers.get(token, ()):
-            ends = [self.journal.end_of(member, state=state) for member in one]
-            bad = (end for end in ends if end is not None and not end.outcome.establishes)
-            end = next(bad, None if None in ends else ends[-1])
-            if end is not None:
-                found.append(end)
-        return found
-
     def _provision(self, token: Token, request: Request) -> TokenRecord:
         independent = self._graph.has_independent_provider(token)
-        cause = None if independent else self._cause_against(token, request.state)
+        cause = None if independent else self._establishers.cause_against(token, request.state)
         if cause is not None:
             raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:
@@ -268,13 +259,17 @@ class Provisioner:
             raise HarnessError(self.presence.absence(token, request.state, why))
         if not independent:
             return self.replayer.provision(token, request)
-        registry = self.presence.registry
+        registry, fleet = self.presence.registry, self.presence.fleet_for(token)
         attempt = self._next_attempt(token, request)
         registry.begin(attempt)
+        if fleet is not None:
+            fleet.begin(token)
         try:
             record = self._provision_by_provider(token, request)
         except HarnessError as error:
             registry.fail(attempt, str(error))
+            if fleet is not None:
+                fleet.fail(token, str(error))
             raise
         except BaseException:  # a fixture may skip or fail, which says nothing about the token
             registry.succeed(attempt)

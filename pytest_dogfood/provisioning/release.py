@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
-from pytest_dogfood.journey import StateId, Token
+from pytest_dogfood.journey import JourneyId, StateId, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.lifetimes import Lifetimes
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.token_registry import MACHINE
+from pytest_dogfood.storage.token_registry import MACHINE, FleetLeases, TokenRecord
 
 RELEASE_OF = "DOGFOOD_RELEASE_OF"
 """Variable that tells release steps whether the token was present when it was last probed, or is half-made."""
@@ -50,6 +51,9 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
     capability = presence.graph.capability(token)
     if capability is None or not _needs_release(presence, token):
         return ""
+    fleet = presence.fleet_for(token)
+    if fleet is not None and not fleet.is_last:
+        return ""  # the last machine of the run does it
     locks = presence.workspace.named_locks()
     try:
         locks.acquire(capability.locks)
@@ -91,7 +95,9 @@ class ChainRelease:
     def __init__(self, plan: Plan, presence: Presence, journal: Journal) -> None:
         self._presence = presence
         self._journal = journal
-        self._plan = plan
+        self._members: dict[StateId, list[JourneyId]] = defaultdict(list)
+        for one in plan.journeys:
+            self._members[one.state].append(one.id)
         self._lifetimes = Lifetimes(plan)
         scope_of = presence.graph.scope_of
         shared = [token for token in plan.rests_on if scope_of(token).is_shared]
@@ -110,11 +116,11 @@ class ChainRelease:
         over = set(self._lifetimes.finish(planned.id))
         if planned.state not in self._begun:
             self._begun.add(planned.state)
-            # Do not wait for items that ended on a worker that died, if the chain has moved here from there.
-            if self._presence.workspace.run.has_other_states(planned.number, state.path):
-                for one in self._plan.journeys:
-                    if one.state == planned.state and self._journal.end_of(one.id) is not None:
-                        over.update(self._lifetimes.finish(one.id))
+            moved = self._presence.workspace.run.has_other_states(planned.number, state.path)
+            for one in self._members[planned.state]:
+                # Do not wait for items that ended on another machine, or on a worker that died.
+                if self._journal.has_ended(one) or (moved and self._journal.end_of(one) is not None):
+                    over.update(self._lifetimes.finish(one))
         over &= self._ours
         self._over |= over
         unreleased = _unreleased(self._presence, [state.name]) if over else ()
@@ -135,6 +141,10 @@ class MachineRelease:
         self._others_may_ask = plan.asks_at_run_time
         self._lifetimes = Lifetimes(plan)
         self._last_user: dict[Token, str] = {}
+
+    @property
+    def fleet(self) -> FleetLeases | None:
+        return self._presence.fleet
 
     def finished(self, nodeid: str) -> None:
         """Count an item as finished, however it ended, and stop the services that nothing needs any more.
@@ -170,9 +180,26 @@ class MachineRelease:
         places = presence.registry.places()
         if presence.workspace.machine_stays:
             places = tuple(place for place in places if place != MACHINE)
-        for token, place, _ in self._lifetimes.in_release_order(_unreleased(presence, places)):
-            problem = release(presence, token, place, presence.workspace.state_at(place))
-            if problem:
-                yield self._last_user.get(token, ""), problem
+        yield from self._release_in_order(_unreleased(presence, places))
         # Also those of services whose starter died before it could record them.
         presence.hide_secrets_in(*presence.workspace.run.logs())
+
+    def release_for_all_machines(self, tokens: Sequence[TokenRecord]) -> Iterable[tuple[str, str]]:
+        """Release tokens of the fleet, on the last machine of a run; what is half-made has no `by`.
+
+        Yield what `release_everything_left` yields.
+        """
+        presence = self._presence
+        for one in tokens:
+            presence.registry.claim(one.token, one.place, one.values)
+            if one.by:
+                presence.registry.record(one)
+            else:
+                presence.registry.forget(one.token, one.place)
+        yield from self._release_in_order([(one.token, one.place, one.since) for one in tokens])
+
+    def _release_in_order(self, left: Iterable[tuple[Token, str, float]]) -> Iterable[tuple[str, str]]:
+        for token, place, _ in self._lifetimes.in_release_order(left):
+            problem = release(self._presence, token, place, self._presence.workspace.state_at(place))
+            if problem:
+                yield self._last_user.get(token, ""), problem

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.collection.selection import Selection
-from pytest_dogfood.collection.stash import ADDED, DEPENDENCY_MARKS, INTERRUPTION, PINNED, SETTINGS
+from pytest_dogfood.collection.stash import ADDED, DEPENDENCY_MARKS, FLEET, INTERRUPTION, PINNED, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.watcher import start_time
@@ -161,7 +161,9 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
     registry = Registry(run.tokens, machine=None if joined is None else joined.tokens, lock_table=lock_table)
     if joined is not None and not hasattr(config, "workerinput"):
         registry.begin_run()
-    return Presence(graph, registry, machine, workspace)
+    share = config.stash.get(FLEET, None)
+    fleet = None if share is None else share(workspace.waiting)
+    return Presence(graph, registry, machine, workspace, fleet=fleet)
 
 
 def actors_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:

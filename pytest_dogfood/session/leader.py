@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,14 @@ from pytest_dogfood.collection.selection import WorkerSelection, read_worker_sel
 from pytest_dogfood.collection.stash import PINNED, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
+from pytest_dogfood.outcomes import Tally, listed
 from pytest_dogfood.scheduling.plan import Expected, Plan
 from pytest_dogfood.session.durations import CACHE_KEY, DurationsRecorder, known_durations
 from pytest_dogfood.session.progress import ProgressDisplay, activity_log, shows_progress
 from pytest_dogfood.session.test_reports import (
-    PHASES,
     ErrorsInCalls,
-    carry_result,
+    ResultRecorder,
     late_error,
-    make_report,
-    result_in,
-    worker_of,
 )
 from pytest_dogfood.storage.retention import Retention, RunLease, checked_root, default_root
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name, write_results
@@ -59,7 +55,7 @@ class Leader:
         self._item_selector = item_selector
         self._lease: RunLease | None = None
         self._watcher: Watcher | None = None
-        self._release: MachineRelease | None = None
+        self.release: MachineRelease | None = None
         self._added: tuple[Path, ...] = ()
         self._durations: Mapping[str, float] = {}
         self._results: ResultRecorder | None = None
@@ -173,8 +169,11 @@ class Leader:
 
     def _take(self, published: WorkerSelection) -> None:
         """Adopt the selection, and get ready to run it; raises pytest.UsageError if no run is possible."""
-        self.empty_shard, self.expected = published.empty_shard, published.expected
-        self.graph = published.graph
+        self.empty_shard, self.expected, self.graph = (
+            published.empty_shard,
+            published.expected,
+            published.graph,
+        )
         if self._lease is None:
             return
         plan = self.plan = published.plan
@@ -204,8 +203,8 @@ class Leader:
         graph = selection.graph if selection is not None else config.stash[PROJECT]().graph()
         presence = presence_for(config, graph, run)
         self._watcher = Watcher(run_marker(presence.workspace.ending))
-        self._release = MachineRelease(plan, presence)
-        self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
+        self.release = MachineRelease(plan, presence)
+        self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self.release)
         manager.register(self._results, "dogfood-listener")
         manager.register(ErrorsInCalls(), "dogfood-statuses")
         self._begin_record(plan, run)
@@ -244,13 +243,16 @@ class Leader:
 
     def _release_everything(self) -> None:
         try:
-            if self._release is not None:
-                for nodeid, problem in self._release.release_everything_left():
-                    self._report_late_error(nodeid, problem)
+            if self.release is not None:
+                self.report_late_errors(self.release.release_everything_left())
             if self._watcher is not None:
                 self._watcher.close()
         except HarnessError as error:
             self._report_late_error("", f"harness: {error}")
+
+    def report_late_errors(self, problems: Iterable[tuple[str, str]]) -> None:
+        for nodeid, problem in problems:
+            self._report_late_error(nodeid, problem)
 
     def _report_late_error(self, nodeid: str, problem: str) -> None:
         """Report a failed release as an error in the teardown of the last user."""
@@ -342,60 +344,3 @@ class Leader:
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, but run because selected items need them."""
         return tuple(one.id for one in self.plan.journeys if one.prerequisite) if self.plan else ()
-
-
-class ResultRecorder:
-    """The plugin that takes results from reports, counts finished items, and reports those that crashed.
-
-    `paths_to_keep` are the directories of failed items, `last_report` is the last report of each item.
-    """
-
-    def __init__(
-        self, config: pytest.Config, plan: Plan, run: RunDirectory, *, tally: Tally, release: MachineRelease
-    ) -> None:
-        self._config = config
-        self._planned = plan.by_nodeid()
-        self._run = run
-        self._tally = tally
-        self._release = release
-        self.last_report: dict[str, pytest.TestReport] = {}
-        self.paths_to_keep: set[Path] = set()
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
-        result = result_in(report)
-        if result is not None:
-            self._tally.add(result)
-            self.paths_to_keep.update(Path(path) for path in result.kept.split(":") if path)
-            self.last_report[report.nodeid] = report
-        elif report.when not in PHASES and report.failed and report.nodeid in self._planned:
-            planned = self._planned[report.nodeid]
-            worker = worker_of(report)
-            cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
-            outcome, chain = Outcome.CRASHED, planned.chain
-            crash = JourneyResult(id=planned.id, outcome=outcome, chain=chain, worker=worker, cause=cause)
-            self._tally.add(crash)
-            carry_result(report, planned, crash)
-            self.paths_to_keep.update(self._run.states_numbered(planned.number, worker))
-            self.finished(report.nodeid)
-        yield
-        if report.when not in PHASES and report.user_properties:
-            # JUnit writes the properties of a crashed item only when it gets a teardown report.
-            last = make_report(report.nodeid, report.location, user_properties=report.user_properties)
-            last.__dict__["node"] = getattr(report, "node", None)
-            self._config.hook.pytest_runtest_logreport(report=last)
-
-    def finished(self, nodeid: str) -> None:
-        """Count an item as finished, however it ended, and stop the services that nothing needs any more."""
-        try:
-            self._release.finished(nodeid)
-        except HarnessError as error:
-            late = late_error(nodeid, f"harness: {error}", self.last_report.get(nodeid))
-            self._config.hook.pytest_runtest_logreport(report=late)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Count an item of this process as finished after its last rerun: pytest's own hook ends with each attempt."""
-        result = yield
-        self.finished(item.nodeid)
-        return result

@@ -12,12 +12,15 @@ import pytest
 
 from pytest_dogfood.collection.exceptions import ending_of
 from pytest_dogfood.collection.stash import KEEPER, SETTINGS
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness
+from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Tally, badness, reason_of
 
 if TYPE_CHECKING:
-    from pytest_dogfood.scheduling.plan import PlannedJourney
+    from pytest_dogfood.provisioning.release import MachineRelease
+    from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
     from pytest_dogfood.session.item_run import ItemRun
+    from pytest_dogfood.storage.run_directory import RunDirectory
 
 
 PHASES = {"setup", "call", "teardown"}
@@ -280,3 +283,60 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:  # noqa: ANN401 - a t
     shown = str(value)
     hidden = mask(shown)
     return value if hidden == shown else hidden
+
+
+class ResultRecorder:
+    """The plugin that takes results from reports, counts finished items, and reports those that crashed.
+
+    `paths_to_keep` are the directories of failed items, `last_report` is the last report of each item.
+    """
+
+    def __init__(
+        self, config: pytest.Config, plan: Plan, run: RunDirectory, *, tally: Tally, release: MachineRelease
+    ) -> None:
+        self._config = config
+        self._planned = plan.by_nodeid()
+        self._run = run
+        self._tally = tally
+        self._machine_release = release
+        self.last_report: dict[str, pytest.TestReport] = {}
+        self.paths_to_keep: set[Path] = set()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        result = result_in(report)
+        if result is not None:
+            self._tally.add(result)
+            self.paths_to_keep.update(Path(path) for path in result.kept.split(":") if path)
+            self.last_report[report.nodeid] = report
+        elif report.when not in PHASES and report.failed and report.nodeid in self._planned:
+            planned = self._planned[report.nodeid]
+            worker = worker_of(report)
+            cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
+            outcome, chain = Outcome.CRASHED, planned.chain
+            crash = JourneyResult(id=planned.id, outcome=outcome, chain=chain, worker=worker, cause=cause)
+            self._tally.add(crash)
+            carry_result(report, planned, crash)
+            self.paths_to_keep.update(self._run.states_numbered(planned.number, worker))
+            self.finished(report.nodeid)
+        yield
+        if report.when not in PHASES and report.user_properties:
+            # JUnit writes the properties of a crashed item only when it gets a teardown report.
+            last = make_report(report.nodeid, report.location, user_properties=report.user_properties)
+            last.__dict__["node"] = getattr(report, "node", None)
+            self._config.hook.pytest_runtest_logreport(report=last)
+
+    def finished(self, nodeid: str) -> None:
+        """Count an item as finished, however it ended, and stop the services that nothing needs any more."""
+        try:
+            self._machine_release.finished(nodeid)
+        except HarnessError as error:
+            late = late_error(nodeid, f"harness: {error}", self.last_report.get(nodeid))
+            self._config.hook.pytest_runtest_logreport(report=late)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Count an item of this process as finished after its last rerun: pytest's own hook ends with each attempt."""
+        result = yield
+        self.finished(item.nodeid)
+        return result

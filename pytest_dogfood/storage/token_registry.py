@@ -263,13 +263,51 @@ class Leases(Protocol):
 
     def record_of(self, token: Token) -> MachineRecord | None: ...
 
-    def take_lease(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
-        """Add this run's lease; while any run uses the token, the first value of `ours` stays."""
+    def take_lease(
+        self, token: Token, *, ours: bool, values: Mapping[str, str], by: str = ""
+    ) -> MachineRecord:
+        """Add this run's lease; while any run uses the token, the first value of `ours` stays.
+
+        With `by`, which names what made it, the token is known to be present.
+        """
 
     def drop_lease(self, token: Token) -> bool:
         """Drop this run's lease; return True if no run uses the token any more and it is ours to release."""
 
     def forget(self, token: Token) -> None: ...
+
+
+class FleetLeases(Leases, Protocol):
+    """Leases on tokens that are true for every machine of a fleet: one worker of all machines provides them.
+
+    `is_last` is set in the process that releases them, once everything has ended on all machines.
+    """
+
+    is_last: bool
+
+    def use(self, token: Token) -> None:
+        """Note that this machine needs a token, before its probe is first asked here."""
+
+    def try_to_hold(self, token: Token) -> bool:
+        """Hold a token alone until `locked` ends; return False if another has made it while this one waited.
+
+        Raises HarnessError if the token was given up.
+        """
+
+    def begin(self, token: Token) -> None:
+        """Note that a provider begins to make a token that this process holds."""
+
+    def fail(self, token: Token, message: str) -> None:
+        """Note that the provider has failed here."""
+
+    def is_tried_elsewhere(self, token: Token) -> bool:
+        """Return whether another machine has provided a token that could not be provided here; wait for that.
+
+        Raises HarnessError if it could not be provided there either.
+        """
+
+    def refuse_loss(self, token: Token, denial: str) -> None:
+        """Raise HarnessError if a token that is not present here is in use on another machine."""
 
 
 class MachineRegistry:
@@ -294,7 +332,14 @@ class MachineRegistry:
     def record_of(self, token: Token) -> MachineRecord | None:
         return read_as(self._directory / f"{token}.json", MachineRecord)
 
-    def take_lease(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
+    def take_lease(
+        self,
+        token: Token,
+        *,
+        ours: bool,
+        values: Mapping[str, str],
+        by: str = "",  # noqa: ARG002 - what other runs left is probed
+    ) -> MachineRecord:
         """Add this run's lease; while any run uses the token, the first value of `ours` stays."""
         known = self.record_of(token)
         counted_on = known is not None and any(one.is_live() for one in known.leases)

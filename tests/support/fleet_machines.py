@@ -61,6 +61,19 @@ class Machine:
             self.signal(signal.SIGKILL)
             self.process.poll()
 
+    def workers(self) -> list[int]:
+        """Return the processes that run its items: children of the one that leads, as xdist starts them."""
+        found = []
+        for pid in self.processes():
+            process = watcher.read_process(pid)
+            if (
+                process is not None
+                and process.parent == self.process.pid
+                and "stdin.readline" in watcher.command_of(pid)[-1]
+            ):
+                found.append(pid)
+        return found
+
     def end(self) -> Run:
         """Wait for its end."""
         status = self.process.wait(timeout=240)
