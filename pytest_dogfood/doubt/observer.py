@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,6 @@ class StateObserver:
         self._current: list[tuple[PlannedJourney, ChainState]] = []
         self._answers: dict[tuple[str, Token], Answer] = {}
         self._files: dict[str, Files] = {}
-        self._tokens_of = cache(self._tokens)
 
     def begin(self, planned: PlannedJourney, state: ChainState) -> None:
         """Observe a state that has just begun, before anything is set up in it for its first item."""
@@ -109,7 +109,7 @@ class StateObserver:
         before = self._files.get(state.name)
         now = snapshot(state.path) if self._pinned.files or slow else None
         is_same = now is not None and now == before
-        tokens = self._tokens_of(state.chain)
+        tokens = self._tokens_of.get(state.chain, ())
         answers = tuple(self._answer(token, state, is_same=is_same) for token in tokens)
         written: list[str] = []
         removed: list[str] = []
@@ -135,19 +135,24 @@ class StateObserver:
         if self._pinned.files or any(one.seconds > SLOW for one in answers):
             self._files[state.name] = snapshot(state.path) if answers or now is None else now
 
-    def _tokens(self, chain: ChainId) -> tuple[Token, ...]:
-        """Return the tokens to ask for in the states of a chain: the named ones, else all that have a probe."""
+    @cached_property
+    def _tokens_of(self) -> Mapping[ChainId, tuple[Token, ...]]:
+        """The tokens to ask for in the states of each chain: the named ones, else all that have a probe."""
         graph, named = self._presence.graph, self._pinned.asked
         if not (named or self._pinned.probes):
-            return ()
-        of_chain = dict.fromkeys(
-            token
-            for journey in graph.journeys.values()
-            if graph.chains[journey.id] == chain
-            for token in graph.chain_tokens_of(journey)
-        )
-        tokens = [one for one in named if one in of_chain or graph.scope_of(one).is_shared]
-        return tuple(one for one in (tokens if named else of_chain) if self._probe_of(one) is not None)
+            return {}
+        found: dict[ChainId, dict[Token, None]] = defaultdict(dict)
+        for journey in graph.journeys.values():
+            found[graph.chains[journey.id]] |= dict.fromkeys(graph.chain_tokens_of(journey))
+        shared = [token for token in named if graph.scope_of(token).is_shared]
+        return {
+            chain: tuple(
+                token
+                for token in (*(one for one in tokens if not named or one in named), *shared)
+                if self._probe_of(token) is not None
+            )
+            for chain, tokens in found.items()
+        }
 
     def _probe_of(self, token: Token) -> Capability | None:
         """Return the definition of a token with nothing but its probe; None if it has none."""
