@@ -16,6 +16,8 @@ import pytest
 from hypothesis import settings
 
 from pytest_dogfood.execution import watcher
+from pytest_dogfood.fleet.database.connection import Connection
+from pytest_dogfood.fleet.database.tables import make_tables
 from tests.support import postgres
 from tests.support.checkouts import Farm, isolated
 from tests.support.live_projects import Eventually, Live
@@ -183,6 +185,16 @@ def new_postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
     for name in made if "DOGFOOD_TEST_POSTGRES" in os.environ else ():
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def fleet_url(new_postgres_url: Callable[[], str]) -> str:
+    """Return the URL of a database with the tables of a fleet."""
+    url = new_postgres_url()
+    connection = Connection(url)
+    make_tables(connection)
+    connection.close()
+    return url
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from itertools import count
 import pytest
 
 from pytest_dogfood.fleet.board import Board
-from pytest_dogfood.fleet.database.connection import Connection
 from pytest_dogfood.fleet.database.postgres import PostgresBoard
-from pytest_dogfood.fleet.database.tables import make_tables
 from tests.support.fleet_boards import MemoryBoard, MemoryRun
 
 BoardOf = Callable[[str], Board]
@@ -19,16 +17,6 @@ BoardOf = Callable[[str], Board]
 PostgresBoardOf = Callable[[str], PostgresBoard]
 
 _NUMBERS = count(1)
-
-
-@pytest.fixture(scope="session")
-def fleet_url(new_postgres_url: Callable[[], str]) -> str:
-    """Return the URL of a database with the tables of a fleet."""
-    url = new_postgres_url()
-    connection = Connection(url)
-    make_tables(connection)
-    connection.close()
-    return url
 
 
 @pytest.fixture
