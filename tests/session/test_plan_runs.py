@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pytest_dogfood.storage.plan_record import LineRecord, PlanRecord, read_plan
 from pytest_dogfood.storage.record import Kind, read_run
 from pytest_dogfood.storage.retention import KEPT_RUNS, RunLease
 from pytest_dogfood.storage.run_directory import project_name
-from tests.support.live_projects import Live
+from tests.support.live_projects import Eventually, Live
 from tests.support.run_results import Run
 from tests.support.scenes import Inner
 
@@ -399,6 +400,33 @@ def test_a_run_that_was_stopped_is_void(shop: Shop) -> None:
     assert line.void == "'buy' did not run"
     assert "this run has left its plan: 'buy' did not run" in shop.text
     assert shop.line({"orders": [["login", "look", "buy"]]}, status=1).void == ""
+
+
+def test_a_wait_ends_with_a_signal(shop: Shop, eventually: Eventually) -> None:
+    result = shop.live.path / "result.json"
+    plan = {"orders": [["login", {"idle": 1000}, "buy"]], "result": str(result)}
+    shop.live.write("plan.json", json.dumps(plan))
+    run = shop.live.start("--dogfood-plan", "plan.json")
+    assert eventually(lambda: shop.log == ["login"])
+    run.process.send_signal(signal.SIGINT)
+    assert run.end().status == pytest.ExitCode.INTERRUPTED
+    assert read_plan_record(result).void == "'buy' did not run"
+
+
+def test_an_ordinary_run_imports_nothing_of_this(shop: Shop) -> None:
+    shop.live.write(
+        "conftest.py",
+        """
+        import pathlib, sys
+
+        def pytest_sessionfinish():
+            pathlib.Path("modules").write_text("\\n".join(sys.modules))
+        """,
+    )
+    assert shop.live.run("-k", "look").status == 0
+    modules = [name for name in shop.live.lines("modules") if name.startswith("pytest_dogfood.")]
+    assert "pytest_dogfood.scheduling.plan" in modules
+    assert not [name for name in modules if "doubt" in name or "pinned" in name or "plan_record" in name]
 
 
 def test_a_run_of_another_order_is_void(shop: Shop) -> None:
