@@ -41,7 +41,7 @@ from pytest_dogfood.storage.run_directory import project_name
 SECONDS_PER_RUN = 1.5
 """What a run is expected to take beyond its journeys."""
 
-_USAGE_ERROR, _INTERRUPTED = 4, 2
+_USAGE_ERROR = 4
 _GRACE = 20.0
 """Seconds in which an interrupted run may clean up."""
 
@@ -228,8 +228,6 @@ class _Runner:
             experiments, target.graph, joined=self._joined, result=str(result), only=self._only(experiments)
         )
         status, text = _start(target, plan, self._directory)
-        if status == _INTERRUPTED:
-            raise KeyboardInterrupt
         try:
             record = read_plan_record(result)
             run = read_run(Path(record.run))
@@ -267,6 +265,8 @@ def _start(target: Target, plan: PinnedPlan, directory: Path) -> tuple[int, str]
     out.unlink(missing_ok=True)
     words = [sys.executable, "-m", "pytest", "--dogfood", f"--dogfood-plan={file}", *target.arguments]
     words += ["-p", "no:randomly", "--maxfail=0", "-q", "-o", "dogfood_shard="]
+    # A report that the project names is that of the user's own runs.
+    words += [f"--junitxml={directory / 'junit.xml'}"]
     words += ["--reruns=0"] if find_spec("pytest_rerunfailures") is not None else []
     words += ["-n", target.workers] if target.workers and not plan.release else []
     environment = {**os.environ, _MARKER: str(directory)}

@@ -321,8 +321,9 @@ def test_only_the_declarations_of_a_selection_are_tested(project: Doubted) -> No
     assert (status, "2 journeys, 1 token: 1 finding" in out) == (1, True), out + err
 
 
-def test_it_needs_no_environment_but_its_own(project: Doubted) -> None:
-    """What the user's environment says for pytest counts as in any run."""
-    project.write({"shop.journey.yaml": CLEAN})
-    status, out, err = project.doubt(PYTEST_ADDOPTS="-x --maxfail=1", HOME=os.devnull)
+def test_reports_of_the_user_are_not_written_over(project: Doubted) -> None:
+    project.write({"shop.journey.yaml": CLEAN, "report.xml": "mine"})
+    options = "-x --maxfail=1 --junitxml=report.xml"
+    status, out, err = project.doubt(PYTEST_ADDOPTS=options, HOME=os.devnull)
     assert status == 0, out + err
+    assert project.lines("report.xml") == ["mine"]
