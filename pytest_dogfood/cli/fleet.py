@@ -6,7 +6,7 @@ import os
 import secrets
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,10 +137,8 @@ def close(options: Namespace) -> int:
                         f"{', '.join(sealed.here)}; nothing was changed"
                     )
                     return RED
-                for token in sealed.tokens:
-                    complain(
-                        f"dogfood fleet close: {token.token} was not released, because its machine was lost"
-                    )
+                if sealed.tokens:
+                    _release(board, sealed.tokens)
                 contents = board.contents()
         return write_merged(merge_machines(contents), options)
     except RunGoneError:
@@ -152,6 +150,23 @@ def close(options: Namespace) -> int:
     except (HarnessError, ValueError) as error:
         complain(f"dogfood fleet close: {error}")
         return USAGE
+
+
+def _release(board: PostgresBoard, tokens: Sequence[FleetToken]) -> None:
+    """Release what lost machines have left, by the files of this checkout."""
+    from msgspec.structs import replace
+
+    from pytest_dogfood.fleet.board import TokenState
+    from pytest_dogfood.fleet.late_release import release_left
+
+    names = ", ".join(token.token for token in tokens)
+    if problem := release_left(tokens, Path.cwd()):
+        complain(f"dogfood fleet close: not all of {names} could be released:", problem)
+    else:
+        say(f"released what lost machines have left: {names}")
+    for token in tokens:
+        board.settle(replace(token, state=TokenState.ABSENT, ours=False))
+    board.leave()
 
 
 def _list_runs(board: PostgresBoard) -> None:

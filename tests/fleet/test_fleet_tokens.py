@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.cli.main import main
 from tests.support.fleet_machines import Fleet, fleet, wait_until
 
 
@@ -226,3 +227,26 @@ def test_a_frozen_machine_does_not_keep_a_token_for_ever(new_fleet: Callable[...
     assert end.status == 0, end.text
     assert first.end().status == 3
     assert Counter(made.noted())["provision"] == 1
+
+
+def test_close_releases_what_the_last_machine_left_when_it_was_lost(
+    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = "  - {id: waits, requires: [staging], steps: [run: 'touch $NOTES.begun; sleep 1000']}\n"
+    made = new_fleet({"a.journey.yaml": staging(NOTHING_MORE, journeys=0, more=waits)})
+    machine = made.start("left", workers=1)
+    wait_until(lambda: made.notes.with_name("notes.begun").exists())
+    machine.kill()
+    monkeypatch.setenv("DOGFOOD_FLEET", made.url)
+    monkeypatch.setenv("NOTES", str(made.notes))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    monkeypatch.chdir(machine.place / "checkout")
+
+    assert main(["fleet", "close", "left", "--junit", "report.xml"]) == 1
+    said = capsys.readouterr()
+
+    assert "released what lost machines have left: staging" in said.out, said.err
+    assert [line for line in made.noted() if line.startswith("release")] == ["release complete 8080"]
+    assert "unaccounted: no machine ran it to its end" in Path("report.xml").read_text()
+    assert main(["fleet", "close", "left"]) == 1
+    assert len([line for line in made.noted() if line.startswith("release")]) == 1
