@@ -17,7 +17,14 @@ from pytest_dogfood.scheduling.plan import prerequisites_to_run
 from pytest_dogfood.scheduling.split import split
 from tests.support.random_files import Project, Seen
 from tests.support.random_items import with_python_tests
-from tests.support.strategies import ANYWHERE, Scene, new_journey, random_scene, with_copyable_tokens
+from tests.support.strategies import (
+    ANYWHERE,
+    Scene,
+    new_journey,
+    random_scene,
+    with_copyable_tokens,
+    without_gates_that_wait_for_later_tiers,
+)
 
 STATE = re.compile(r"[ct]\d+-([a-z]+\d*)(-.*)?")
 """The name of the directory of a state, or of what parts copy, with that of the worker."""
@@ -35,11 +42,21 @@ def scene_that_forks(dice: Random) -> Scene:
         for one in scene.capabilities
     )
     with_gates = dice.random() < 0.2
+    return _without_self_made_losses(
+        replace(
+            scene,
+            journeys=tuple(replace(one, gating=one.gating and with_gates) for one in scene.journeys),
+            capabilities=capabilities,
+            failing=scene.failing if dice.random() < 0.3 else frozenset(),
+        )
+    )
+
+
+def _without_self_made_losses(scene: Scene) -> Scene:
+    """Let what makes tokens destroy none: what it makes may rest on them, with no probe that says that it is there."""
+    journeys = [replace(one, invalidates={}) if one.establishes else one for one in scene.journeys]
     return replace(
-        scene,
-        journeys=tuple(replace(one, gating=one.gating and with_gates) for one in scene.journeys),
-        capabilities=capabilities,
-        failing=scene.failing if dice.random() < 0.3 else frozenset(),
+        scene, journeys=tuple(without_gates_that_wait_for_later_tiers(journeys, scene.capabilities))
     )
 
 

@@ -18,7 +18,7 @@ from tests.support.played_states import PlayedStates
 from tests.support.played_steps import Faults, with_played_steps
 from tests.support.played_workers import lineage
 from tests.support.split_runs import only_files, scene_that_forks
-from tests.support.strategies import Scene, without_gates_that_wait_for_later_tiers
+from tests.support.strategies import Scene
 
 NAME = re.compile(r"[ct]\d+-([a-z]+\d*)-\d+(\.part)?")
 """The name of the directory of a state of a split chain, or a template, with its worker, and of a half-made copy."""
@@ -38,7 +38,7 @@ class StateTrial(Struct, kw_only=True):
     @classmethod
     def draw(cls, seed: int) -> StateTrial:
         dice = Random(seed)  # noqa: S311 - a die
-        scene = with_played_steps(_without_self_made_losses(scene_that_forks(dice)))
+        scene = with_played_steps(scene_that_forks(dice))
         ids = scene.ids
         selected = ids if dice.random() < 0.5 else dice.sample(ids, dice.randint(1, len(ids)))
         graph = scene.graph()
@@ -108,14 +108,6 @@ class StateTrial(Struct, kw_only=True):
         for one in done.outcomes.keys() - crashed:
             if done.outcomes[one] not in {way[one] for way in ways}:
                 yield f"{one} is {done.outcomes[one]}, and not {ways[0][one]}"
-
-
-def _without_self_made_losses(scene: Scene) -> Scene:
-    """Let what makes tokens destroy none: what it makes may rest on them, with no probe that says that it is there."""
-    journeys = [replace(one, invalidates={}) if one.establishes else one for one in scene.journeys]
-    return replace(
-        scene, journeys=tuple(without_gates_that_wait_for_later_tiers(journeys, scene.capabilities))
-    )
 
 
 def _wrong_events(done: PlayedStates, tree: StateTree) -> Iterator[str]:
