@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.cli.main import main
+from pytest_dogfood.fleet.database.connection import Connection
+from pytest_dogfood.fleet.database.tables import make_tables
 from tests.support.fleet_machines import Fleet, Machine, fleet, wait_until
+from tests.support.postgres import server
+from tests.support.run_results import read_junit
 
 
 @pytest.fixture
@@ -235,3 +240,54 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(
     assert end.status == 4
     assert words in end.text
     assert "secretword" not in end.text
+
+
+def test_a_database_that_is_away_for_a_moment_costs_nothing_and_one_that_is_gone_ends_all(
+    tmp_path: Path,
+) -> None:
+    with server() as database:
+        connection = Connection(database.url)
+        make_tables(connection)
+        connection.close()
+        with fleet(tmp_path, database.url, {"shop.journey.yaml": WAITING}) as made:
+            machines = machine_in_the_middle(made, "moment")
+            database.stop()
+            database.start()
+            made.let_go()
+            ends = [machine.end() for machine in machines]
+
+            assert [end.status for end in ends] == [0, 0], ends[0].text + ends[1].text
+            assert Counter(made.noted()) == {"builds": 1, "apart": 1, "waits": 1}
+
+            made.notes.unlink()
+            made.notes.with_name("notes.go").unlink()
+            machines = machine_in_the_middle(made, "gone")
+            database.stop()
+            ends = [machine.end() for machine in machines]
+            database.start()
+
+            assert [end.status for end in ends] == [3, 3]
+            assert all("lost touch with the fleet for 7 s" in end.text for end in ends)
+            assert not any(machine.processes() for machine in machines)
+
+
+def test_close_waits_for_machines_and_writes_one_report_of_all_of_them(
+    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = new_fleet({"shop.journey.yaml": WAITING, "test_a.py": PLAIN})
+    machines = machine_in_the_middle(made, "report")
+    monkeypatch.setenv("DOGFOOD_FLEET", made.url)
+    monkeypatch.chdir(made.root)
+
+    assert main(["fleet", "close", "report", "--wait", "0", "--junit", "all.xml"]) == 1
+    assert "still part of report" in capsys.readouterr().err
+    made.let_go()
+    ends = [machine.end() for machine in machines]
+    assert main(["fleet", "close", "report", "--junit", "all.xml", "--report", "all.html"]) == 0
+
+    cases = read_junit(made.root / "all.xml")
+    assert cases == {name: case for end in ends for name, case in end.cases.items()}
+    assert all(end.text.count("fleet: 2 machines") == 1 for end in ends)
+    late = made.start("report").end()
+    assert late.status == 4
+    assert "choose another name" in late.text
