@@ -28,10 +28,10 @@ NOTICED_BY = {
     "a lost machine may take": 34,
     "the last to leave looks before it leaves": 83,
     "a late request holds a token": 59,
-    "a dead worker gets a token": 19,
+    "a dead worker gets a token": 30,
     "a lost machine keeps its tokens": 23,
     "a broken machine waits for others that are broken": 3,
-    "what a lost answer gave is not held": 1,
+    "what a lost answer gave is not held": 7,
 }
 """For each rule, a seed from which on it shows soon if the rule is broken."""
 

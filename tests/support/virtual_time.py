@@ -68,7 +68,7 @@ class Life:
         self._dead = True
 
     def freeze(self, until: float) -> None:
-        self._frozen_until = until
+        self._frozen_until = max(self._frozen_until, until)
 
 
 class World:
