@@ -3,7 +3,8 @@
     python -m tests.campaigns.doubted_runs [FIRST [COUNT [WORKERS]]]
 
 Draws COUNT projects (default 12) by the seeds from FIRST on, in turns with a fault of each kind and without one, prints
-what is not as it should be, and ends with 1 if there was any.
+what is not as it should be, and ends with 1 if there was any. A project whose ordinary run is red,
+because a test cannot be replayed, only has to say so.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def judged(seed: int, workers: int) -> list[str]:
         (root / "project").mkdir()
         ids = written(project, root / "project", states=root / "s", seed=seed)
         done = _doubt(root / "project", workers)
+        if "in the ordinary run" in done.stdout:
+            return [] if done.returncode == 1 else [f"a red ordinary run with exit status {done.returncode}"]
         findings = re.findall(r"^\S+:\d+: (?!hint)(.*) \[([a-z-]+)\]$", done.stdout, re.MULTILINE)
         wrong: list[str] = []
         if done.returncode != int(fault is not None):
