@@ -248,7 +248,11 @@ class ItemRun:
         row = yield from self._ask(partial(self.host.run.begin, self.host.name, row))
         yield self.outside.begin_provision(self.host.name, token)
         was_blamed = self.blamed
-        problem = yield from self._make(token, place)
+        try:
+            problem = yield from self._make(token, place)
+        except RefusedError:  # of what it needs; whatever happens, the hold has to end
+            yield from self._settle(replace(row, state=TokenState.ABSENT, ours=was_ours))
+            raise
         if problem and self.blamed:
             yield from self._settle(after_failure(row, self.host.name, problem))
             self.blamed = was_blamed
