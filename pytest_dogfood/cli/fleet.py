@@ -157,7 +157,7 @@ def _release(board: PostgresBoard, tokens: Sequence[FleetToken]) -> None:
     from msgspec.structs import replace
 
     from pytest_dogfood.fleet.board import TokenState
-    from pytest_dogfood.fleet.late_release import release_left
+    from pytest_dogfood.fleet.close import release_left
 
     names = ", ".join(token.token for token in tokens)
     if problem := release_left(tokens, Path.cwd()):

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import StepsResult, run_steps
 from pytest_dogfood.journey import Capability, ChainId, JourneyId, StateId, Token, variable_for
+from pytest_dogfood.provisioning.evidence import Probed
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
-from pytest_dogfood.provisioning.probes import Probed
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.pinned_plan import Idle, PinnedPlan, lines_of
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney

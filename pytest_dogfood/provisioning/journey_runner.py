@@ -17,8 +17,8 @@ from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, Script, Step, Token
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.provisioning.evidence import Probed
 from pytest_dogfood.provisioning.presence import Presence
-from pytest_dogfood.provisioning.probes import Probed
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.settings import Leaks
 from pytest_dogfood.storage.journal import Journal, Why

@@ -16,7 +16,7 @@ from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.provisioning.probes import Placed, Probed, ProbedBases
+from pytest_dogfood.provisioning.evidence import WAS_THERE, Placed, Probed, ProbedBases
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import Kind
@@ -31,8 +31,6 @@ from pytest_dogfood.storage.token_registry import (
 
 PROBE_TIMEOUT = 60.0
 """Seconds that a probe may take if its capability sets no `timeout`."""
-
-WAS_THERE = "it was there already"
 
 
 class Presence:

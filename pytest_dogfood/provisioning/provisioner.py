@@ -13,7 +13,7 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Proof
-from pytest_dogfood.provisioning.establishers import EstablisherEnds
+from pytest_dogfood.provisioning.evidence import EstablisherEnds
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated
 from pytest_dogfood.provisioning.presence import Presence, do_not_hold_together
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Replayer, Request
