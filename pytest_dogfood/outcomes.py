@@ -127,6 +127,11 @@ class StateCopy(Struct, frozen=True, kw_only=True):
     problem: str = ""
     lost: float = 0.0
 
+    @property
+    def note(self) -> str:
+        """A line on what prevented the copy; empty if it was made."""
+        return f"note: not copied: the state of {self.state}: {self.problem}" if self.problem else ""
+
 
 class CacheUse(StrEnum):
     """What became of a state that the cache had, or might have had."""

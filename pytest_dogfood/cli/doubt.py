@@ -238,7 +238,7 @@ def _report(
 def _results(target: Target, campaign: Campaign) -> Results:
     from pytest_dogfood.doubt.edits import edit_for
     from pytest_dogfood.doubt.findings import Results, merged, without_exempt
-    from pytest_dogfood.journey import NO_DOUBT, read_no_doubt
+    from pytest_dogfood.no_doubt import NO_DOUBT, read_no_doubt
 
     tested = frozenset(target.tested)
     found = [

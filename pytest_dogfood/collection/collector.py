@@ -22,17 +22,8 @@ from pytest_dogfood.collection.stash import (
     mark_meant_by,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location, error
-from pytest_dogfood.journey import (
-    DOUBT_CODES,
-    NO_DOUBT,
-    TOKEN_PATTERN,
-    Dependence,
-    Journey,
-    JourneyId,
-    Mark,
-    Token,
-    read_no_doubt,
-)
+from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Mark, Token
+from pytest_dogfood.no_doubt import DOUBT_CODES, NO_DOUBT, read_no_doubt
 
 
 class JourneyFile(pytest.Module):

@@ -13,7 +13,8 @@ from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.doubt.edits import Edit, marks_of, token_in_file, without_instance
 from pytest_dogfood.doubt.experiments.values import Code, Experiment, Finding, Line, Unclear
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, JourneyId, NoDoubt, base_of
+from pytest_dogfood.journey import ChainId, JourneyId, base_of
+from pytest_dogfood.no_doubt import NoDoubt
 
 MOST_LINES = 15
 """Lines of a failure that are shown."""

@@ -264,19 +264,14 @@ class ItemRun(Struct, kw_only=True):
             self.leaked, _ = look_for_leaks(self.presence.workspace, self.journey, self.runner, passed=False)
             lines += [f"left running: {one}" for one in self.leaked]
         kept = self._kept()
-        lines.append(
-            "kept:      " + (", ".join(f"{path} ({what})" for what, path in kept.items()) or "nothing")
-        )
+        named = ", ".join(f"{path} ({what})" for what, path in kept.items())
+        lines.append(f"kept:      {named or 'nothing'}")
         if "state" not in kept:
             lines[-1] += f"; not its state: {ENOUGH_KEPT} (--dogfood-keep keeps all)"
         if self.runner is not None and not self.journey.python:
             lines += self._how_to_enter()
         lines += self.templates.notes_on(self.state)
-        lines += [
-            f"note: not copied: the state of {one.state}: {one.problem}"
-            for one in self.request.copies
-            if one.problem
-        ]
+        lines += filter(None, (one.note for one in self.request.copies))
         if self._done.trajectory:
             lines.append(f"trajectory: {self._done.trajectory}")
         return "\n".join(lines)

@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import NO_DOUBT, Capability, Journey, JourneyId, StateId, Step, Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, StateId, Step, Token
+from pytest_dogfood.no_doubt import NO_DOUBT
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.files import SharedLog, read_as

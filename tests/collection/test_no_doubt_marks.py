@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.journey import DOUBT_CODES, NO_DOUBT, Mark, NoDoubt, read_no_doubt
+from pytest_dogfood.journey import Mark
+from pytest_dogfood.no_doubt import DOUBT_CODES, NO_DOUBT, NoDoubt, read_no_doubt
 from pytest_dogfood.storage.plan_record import read_plan_record
 from pytest_dogfood.storage.record import read_run
 from tests.support.live_projects import Live

@@ -23,7 +23,7 @@ from pytest_dogfood.fileformat import scalars, scripts, settings_table, tables
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
 from pytest_dogfood.fileformat.shapes import ByKind, Record
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import DOUBT_CODES
+from pytest_dogfood.no_doubt import DOUBT_CODES
 from pytest_dogfood.settings import Settings
 from tests.support.run_results import leaving_out
 

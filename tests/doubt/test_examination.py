@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from pytest_dogfood.doubt.experiments.values import Code
-from pytest_dogfood.journey import DOUBT_CODES
+from pytest_dogfood.no_doubt import DOUBT_CODES
 from tests.support.seeded_faults import KINDS, draw, draw_clean, draw_noisy, examine, is_green
 
 PROJECTS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "6"))
