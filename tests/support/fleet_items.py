@@ -59,10 +59,6 @@ class Host(Protocol):
     def run(self) -> MemoryRun: ...
     @property
     def lease(self) -> float: ...
-    @property
-    def live(self) -> Collection[str]:
-        """The machines that are part of the run, as far as is known here."""
-
     def clock(self) -> float: ...
     def reach(self, request: Callable[[], T]) -> Task[T]:
         """Ask the board until it answers."""
@@ -189,7 +185,7 @@ class ItemRun:
                 continue
             says = says or (yield from self._ask_now(row))
             if row.state is TokenState.HELD:
-                if not says and (text := refusal_of_loss(row, self.host.name, self.host.live)):
+                if not says and (text := refusal_of_loss(row, self.host.name, row.used_by)):
                     raise RefusedError(text)
                 return says
             if says:
@@ -199,7 +195,7 @@ class ItemRun:
                     row = yield from self._settle(replace(row, state=TokenState.HELD))
                 continue
             patient = self.host.clock() - waits_since < self.host.lease
-            if not (patient and is_for_others_to_try(row, self.host.name, self.host.live)):
+            if not (patient and is_for_others_to_try(row, self.host.name, row.used_by)):
                 return False
             row = yield from self._look_again(token)
 
@@ -241,7 +237,7 @@ class ItemRun:
         if (yield from self._probe(row)):
             yield from self._settle(replace(row, state=TokenState.HELD))
             return ""
-        if row.state is TokenState.HELD and (text := refusal_of_loss(row, self.host.name, self.host.live)):
+        if row.state is TokenState.HELD and (text := refusal_of_loss(row, self.host.name, row.used_by)):
             yield from self._settle(row)
             raise RefusedError(text)
         was_ours = row.ours

@@ -78,10 +78,6 @@ class PlayedMachine:
         return self.history.lease
 
     @property
-    def live(self) -> Collection[str]:
-        return (*self.membership.live_others, self.name)
-
-    @property
     def is_over(self) -> bool:
         """Whether the machine takes part in the run no more."""
         return self.status is not None or self.life.is_dead
