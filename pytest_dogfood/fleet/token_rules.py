@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from msgspec.structs import replace
 
 from pytest_dogfood.fleet.board import FleetToken, TokenState
@@ -22,12 +20,12 @@ def refusal(row: FleetToken) -> str:
     return ""
 
 
-def refusal_of_loss(row: FleetToken, machine: str, live: Collection[str]) -> str:
+def refusal_of_loss(row: FleetToken, machine: str) -> str:
     """Return why a token that is `held`, but that the probe on a machine denies, is not provided again there.
 
     Another live machine uses it, so that it may be true there only; empty if none does.
     """
-    others = [name for name in row.used_by if name != machine and name in live]
+    others = [name for name in row.used_by if name != machine]
     if row.state is not TokenState.HELD or not others:
         return ""
     maker = row.by.partition("/")[0] or "another machine"
@@ -37,14 +35,14 @@ def refusal_of_loss(row: FleetToken, machine: str, live: Collection[str]) -> str
     )
 
 
-def is_for_others_to_try(row: FleetToken, machine: str, live: Collection[str]) -> bool:
+def is_for_others_to_try(row: FleetToken, machine: str) -> bool:
     """Return whether another live machine should try what a provider could not do here: this one may be what is broken.
 
     Only a machine that needs the token tries. Wait for it, but not for ever: its need may end before it does.
     """
     if machine not in row.tried_on:
         return False
-    return any(name in live and name not in row.tried_on for name in row.used_by)
+    return any(name not in row.tried_on for name in row.used_by)
 
 
 def after_failure(row: FleetToken, machine: str, message: str) -> FleetToken:

@@ -132,13 +132,13 @@ class TokensOfFleet:
 
     def _is_under_way(self, row: FleetToken) -> bool:
         return self._is_others(row) or (
-            row.state is TokenState.ABSENT and is_for_others_to_try(row, self._machine, row.used_by)
+            row.state is TokenState.ABSENT and is_for_others_to_try(row, self._machine)
         )
 
     def refuse_loss(self, token: Token, denial: str) -> None:
         """Raise HarnessError if a token that is not present here is in use on another machine."""
         row = self._held[token]
-        if why := refusal_of_loss(row, self._machine, row.used_by):
+        if why := refusal_of_loss(row, self._machine):
             raise HarnessError(f"{why}\n{denial}".rstrip())
 
     # What leases on the tokens of one machine have, too.

@@ -185,7 +185,7 @@ class ItemRun:
                 continue
             says = says or (yield from self._ask_now(row))
             if row.state is TokenState.HELD:
-                if not says and (text := refusal_of_loss(row, self.host.name, row.used_by)):
+                if not says and (text := refusal_of_loss(row, self.host.name)):
                     raise RefusedError(text)
                 return says
             if says:
@@ -195,7 +195,7 @@ class ItemRun:
                     row = yield from self._settle(replace(row, state=TokenState.HELD))
                 continue
             patient = self.host.clock() - waits_since < self.host.lease
-            if not (patient and is_for_others_to_try(row, self.host.name, row.used_by)):
+            if not (patient and is_for_others_to_try(row, self.host.name)):
                 return False
             row = yield from self._look_again(token)
 
@@ -237,7 +237,7 @@ class ItemRun:
         if (yield from self._probe(row)):
             yield from self._settle(replace(row, state=TokenState.HELD))
             return ""
-        if row.state is TokenState.HELD and (text := refusal_of_loss(row, self.host.name, row.used_by)):
+        if row.state is TokenState.HELD and (text := refusal_of_loss(row, self.host.name)):
             yield from self._settle(row)
             raise RefusedError(text)
         was_ours = row.ours
