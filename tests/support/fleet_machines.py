@@ -22,6 +22,10 @@ LEASE = 10
 """The shortest lease that is allowed, in seconds."""
 
 
+OWN_NAMESPACES = ("unshare", "-m", "-u", "-p", "-f", "--mount-proc", "--kill-child")
+"""Words before a command that give it namespaces of its own."""
+
+
 def wait_until(condition: Callable[[], bool], *, seconds: float = 180) -> None:
     """Wait until a condition holds; several machines on a busy computer take their time."""
     deadline = time.monotonic() + seconds
@@ -103,9 +107,17 @@ class Fleet:
             path.write_text(textwrap.dedent(text), encoding="utf-8")
 
     def start(
-        self, run: str, *arguments: str, workers: int = 2, environment: Mapping[str, str] = {}
+        self,
+        run: str,
+        *arguments: str,
+        workers: int = 2,
+        environment: Mapping[str, str] = {},
+        namespaces: bool = False,
     ) -> Machine:
-        """Start one more machine with a checkout of the project as it is now."""
+        """Start one more machine with a checkout of the project as it is now.
+
+        With `namespaces` it sees only its own processes, mounts and host name; only root may do that everywhere.
+        """
         number = len(self.machines) + 1
         place = self.root / f"m{number}"
         shutil.copytree(self._project, place / "checkout")
@@ -124,7 +136,10 @@ class Fleet:
         words += ["-o", f"dogfood_state_root={state}", f"--junitxml={place / 'junit.xml'}"]
         with (place / "output").open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", *words, "--dogfood-fleet", run, *arguments],
+                [
+                    *(OWN_NAMESPACES if namespaces else ()),
+                    *(sys.executable, "-m", "pytest", *words, "--dogfood-fleet", run, *arguments),
+                ],
                 cwd=place / "checkout",
                 env={
                     **inherited(),
