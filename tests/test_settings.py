@@ -19,6 +19,7 @@ def read(pytester: pytest.Pytester, *options: str) -> Settings:
 def test_each_setting_has_an_option_or_an_ini_key_of_its_name() -> None:
     named = {name.removeprefix("dogfood_") for name in plugin.INI_KEYS}
     named |= {name.removeprefix("--dogfood").removeprefix("-").replace("-", "_") for name in plugin.OPTIONS}
+    named |= {kind.get("dest", "").removeprefix("dogfood_") for kind, _ in plugin.OPTIONS.values()}
     assert {field.name for field in fields(Settings)} - named == OF_PYTEST_DEPENDENCY
 
 

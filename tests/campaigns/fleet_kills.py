@@ -150,7 +150,7 @@ def play(seed: int, database: Server) -> list[str]:
                 "pytest_dogfood",
                 "fleet",
                 "close",
-                f"run-{seed}",
+                made.name(f"run-{seed}"),
                 "--junit",
                 str(junit),
             ]

@@ -242,11 +242,11 @@ def test_close_releases_what_the_last_machine_left_when_it_was_lost(
     monkeypatch.setenv("PYTEST_ADDOPTS", "")
     monkeypatch.chdir(machine.place / "checkout")
 
-    assert main(["fleet", "close", "left", "--junit", "report.xml"]) == 1
+    assert main(["fleet", "close", made.name("left"), "--junit", "report.xml"]) == 1
     said = capsys.readouterr()
 
     assert "released what lost machines have left: staging" in said.out, said.err
     assert [line for line in made.noted() if line.startswith("release")] == ["release complete 8080"]
     assert "unaccounted: no machine ran it to its end" in Path("report.xml").read_text()
-    assert main(["fleet", "close", "left"]) == 1
+    assert main(["fleet", "close", made.name("left")]) == 1
     assert len([line for line in made.noted() if line.startswith("release")]) == 1

@@ -279,11 +279,11 @@ def test_close_waits_for_machines_and_writes_one_report_of_all_of_them(
     monkeypatch.setenv("DOGFOOD_FLEET", made.url)
     monkeypatch.chdir(made.root)
 
-    assert main(["fleet", "close", "report", "--wait", "0", "--junit", "all.xml"]) == 1
-    assert "still part of report" in capsys.readouterr().err
+    assert main(["fleet", "close", made.name("report"), "--wait", "0", "--junit", "all.xml"]) == 1
+    assert f"still part of {made.name('report')}" in capsys.readouterr().err
     made.let_go()
     ends = [machine.end() for machine in machines]
-    assert main(["fleet", "close", "report", "--junit", "all.xml", "--report", "all.html"]) == 0
+    assert main(["fleet", "close", made.name("report"), "--junit", "all.xml", "--report", "all.html"]) == 0
 
     cases = read_junit(made.root / "all.xml")
     assert cases == {name: case for end in ends for name, case in end.cases.items()}

@@ -92,12 +92,17 @@ class Fleet:
         self.url = url
         self.notes = root / "notes"
         self.machines: list[Machine] = []
+        self._tag = uuid.uuid4().hex[:8]
         self._project = root / "project"
         self._project.mkdir()
         (self._project / "pytest.ini").write_text(
             f"[pytest]\ndogfood = true\ndogfood_fleet_lease = {LEASE}\n"
         )
         self.write(files)
+
+    def name(self, run: str) -> str:
+        """Return the name of a run of this fleet: others may share its database."""
+        return run if run.startswith("ci") else f"{run}-{self._tag}"
 
     def write(self, files: Mapping[str, str]) -> None:
         """Change the project for the machines that start from now on."""
@@ -138,7 +143,7 @@ class Fleet:
             process = subprocess.Popen(
                 [
                     *(OWN_NAMESPACES if namespaces else ()),
-                    *(sys.executable, "-m", "pytest", *words, "--dogfood-fleet", run, *arguments),
+                    *(sys.executable, "-m", "pytest", *words, "--dogfood-fleet", self.name(run), *arguments),
                 ],
                 cwd=place / "checkout",
                 env={
