@@ -79,7 +79,8 @@ def alone(place: Path, files: Mapping[str, str]) -> Outcomes:
 
 
 def outcomes(cases: Mapping[str, Case]) -> Outcomes:
-    return {name: (case.kind, case.message) for name, case in cases.items()}
+    """Return kinds and messages; what follows a message's first line names paths and durations."""
+    return {name: (case.kind, case.message.partition("\n")[0]) for name, case in cases.items()}
 
 
 class Together(Struct, frozen=True):
