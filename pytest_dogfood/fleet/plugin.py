@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
-from pytest_dogfood.diagnostics import HarnessError, counted
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.watcher import end_processes
 from pytest_dogfood.fleet.agreement import Agreement, differences, digests_of, python_in_words
 from pytest_dogfood.fleet.board import (
@@ -39,7 +39,7 @@ from pytest_dogfood.fleet.turns import Turns
 from pytest_dogfood.fleet.units import order_of_chains, units_of, with_units
 from pytest_dogfood.git.command import GitError, checked_out
 from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import Outcome, Proof, listed
+from pytest_dogfood.outcomes import Cause, Outcome, Proof, listed, reason_of
 from pytest_dogfood.provisioning.workspace import run_marker
 from pytest_dogfood.report.manifest import shard_record
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
@@ -229,6 +229,8 @@ class FleetPlugin(ItemRecords):
             yield from self._take_over_all(joined.ends)
             self._turns.join(joined)
             self._stop(joined.stopped)
+            if joined.closed:
+                self._scheduler.abort()  # what has no end here never gets one
         if self._member is None:
             return
         try:
@@ -251,8 +253,8 @@ class FleetPlugin(ItemRecords):
             self._lost_on |= dict(zip(unit.lost_in, unit.lost_on, strict=True))
         for index in changes.crashed:
             self._report_given_up(self._ids[index])
-            yield index
             self.ended(index)
+            yield index
         self._stop(changes.stopped)
 
     def _take_over_all(self, ends: Iterable[End]) -> Iterator[int]:
@@ -278,7 +280,14 @@ class FleetPlugin(ItemRecords):
 
     def _report_given_up(self, nodeid: str) -> None:
         """Report an item as crashed that is not tried again, because machines were lost with it."""
-        text = f"{nodeid} was running when {counted(2, 'machine')} were lost, so it is not tried again"
+        planned = self._planned.get(nodeid)
+        if planned is not None and self._journal is not None:
+            # Nothing else tells the workers, which would replay it for its dependents.
+            cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
+            self._journal.ended(planned.id, Why.ITEM, self._me.name, Outcome.CRASHED, cause)
+        text = (
+            f"{nodeid} is not tried again: machines were lost while it, or what is taken with it, was running"
+        )
         report = pytest.TestReport(
             nodeid,
             (nodeid.partition("::")[0], None, nodeid),

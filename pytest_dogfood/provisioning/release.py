@@ -117,8 +117,8 @@ class ChainRelease:
         if planned.state not in self._begun:
             self._begun.add(planned.state)
             moved = self._presence.workspace.run.has_other_states(planned.number, state.path)
-            for one in self._members[planned.state]:
-                # Do not wait for items that ended on another machine, or on a worker that died.
+            # Do not wait for items that ended on another machine, or on a worker that died.
+            for one in self._members[planned.state] if moved or self._presence.fleet is not None else ():
                 if self._journal.has_ended(one) or (moved and self._journal.end_of(one) is not None):
                     over.update(self._lifetimes.finish(one))
         over &= self._ours

@@ -291,3 +291,59 @@ def test_close_waits_for_machines_and_writes_one_report_of_all_of_them(
     late = made.start("report").end()
     assert late.status == 4
     assert "choose another name" in late.text
+
+
+def test_an_item_that_was_running_when_two_machines_were_lost_is_not_tried_again(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    made = new_fleet(
+        {
+            "a.journey.yaml": """
+            journeys:
+              - id: takes-down
+                establishes: [never]
+                steps: [run: 'echo begun >> $NOTES; sleep 1000']
+              - {id: follows, requires: [never], steps: [run: 'true']}
+            """
+        }
+    )
+    first = made.start("down", workers=1)
+    wait_until(lambda: made.noted() == ["begun"])
+    first.kill()
+    second = made.start("down", workers=1)
+    wait_until(lambda: made.noted() == ["begun", "begun"])
+    last = made.start("down", workers=1)
+    wait_until(lambda: "1 worker [2 items]" in last.text)
+    second.kill()
+
+    end = last.end()
+
+    assert end.status == 1
+    assert made.noted() == ["begun", "begun"]
+    assert {name: case.kind for name, case in end.cases.items()} == {
+        "takes-down": "error",
+        "follows": "skipped",
+    }
+    assert "1 failed + 1 deferred (1 cause)" in end.closing_line
+
+
+def test_a_job_that_is_run_again_after_close_ends_even_if_an_item_never_ran(
+    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_fleet(
+        {"a.journey.yaml": "journeys:\n  - {id: a, steps: [run: 'echo begun >> $NOTES; sleep 1000']}\n"}
+    )
+    pipeline = {"CI_PIPELINE_ID": f"closed-{id(made)}"}
+    machine = made.start("ci", workers=1, environment=pipeline)
+    wait_until(lambda: made.noted() == ["begun"])
+    machine.kill()
+    for name, value in {**pipeline, "DOGFOOD_FLEET": made.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(made.root)
+    assert main(["fleet", "close", "ci"]) == 1
+
+    again = made.start("ci", workers=1, environment=pipeline).end()
+
+    assert again.status == 1
+    assert made.noted() == ["begun"]
+    assert "1 item did not run to the end" in again.text

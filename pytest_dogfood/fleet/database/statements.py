@@ -257,7 +257,7 @@ UPDATE fleet_tokens SET state = 'absent', values = '', message = '', tried_on = 
     changes = changes + CASE holder WHEN '' THEN 1 ELSE 0 END
 WHERE run = %(run)s AND token = %(token)s AND state IN ('held', 'failed') AND changes = %(changes)s AND {_IS_HERE}
 """
-"""Somebody who holds it asks its probe, and settles it: `changes` stays then."""
+"""A worker that holds it only to ask its probe settles it, too: `changes` stays then."""
 
 _END_HOLD = """
 UPDATE fleet_tokens SET holder = '', changes = changes + 1,
