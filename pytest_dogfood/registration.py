@@ -62,9 +62,11 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
     manager.register(ItemSelector(config, collector), "dogfood-working")
     manager.register(BarrierPlugin(), "dogfood-barrier")
     if "dogfood_fleet" in config.workerinput:
-        from pytest_dogfood.fleet.start import share_tokens
+        from pytest_dogfood.fleet.start import share_tokens_in_worker
 
-        share_tokens(config, config.workerinput["dogfood_fleet"], worker=config.workerinput["workerid"])
+        share_tokens_in_worker(
+            config, config.workerinput["dogfood_fleet"], worker=config.workerinput["workerid"]
+        )
     added = [Path(path) for path in config.workerinput["dogfood_added"]]
     if added:
         from pytest_dogfood.collection.added_files import AddedFiles  # most runs need no other files

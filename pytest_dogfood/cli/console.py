@@ -197,6 +197,23 @@ def watched_streams() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
+@contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that what was begun is ended in order, and nothing half-made stays.
+
+    Cancelled jobs, time limits and closed terminals send these signals. A signal that is ignored stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),

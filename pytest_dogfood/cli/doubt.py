@@ -7,11 +7,10 @@ import re
 import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.cli.console import Argument, complain, say, write_lines
+from pytest_dogfood.cli.console import Argument, complain, say, signals_as_interrupts, write_lines
 from pytest_dogfood.cli.journeys import OK, USAGE
 from pytest_dogfood.cli.states import COMMANDS
 from pytest_dogfood.diagnostics import HarnessError, counted, seconds_in_words
@@ -117,7 +116,7 @@ def _doubt(options: Namespace, arguments: Sequence[str]) -> int:
     campaign = Campaign(target, record, record_path, _told)
     write_lines(_forecast(target, campaign))
     interrupted = False
-    with _signals_as_interrupts():
+    with signals_as_interrupts():
         try:
             campaign.run(deadline=None if options.budget is None else started + options.budget)
         except KeyboardInterrupt:
@@ -298,19 +297,3 @@ def _prefix(rootdir: Path) -> str:
     if workspace and rootdir.is_relative_to(workspace):
         return rootdir.relative_to(workspace).as_posix()
     return ""
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that what was proved is told, and tokens are released."""
-    from pytest_dogfood.execution.interruption import SignalHandlers
-
-    def answer(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    handlers = SignalHandlers(answer)
-    handlers.install()
-    try:
-        yield
-    finally:
-        handlers.restore()

@@ -52,7 +52,7 @@ class EntrancePlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        # What failed last, and how long journeys take, is not to be learnt from somebody who looks around.
+        # What failed last, and how long journeys take, is not to be learnt from a look around.
         config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
 
     @pytest.hookimpl(tryfirst=True)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
-from pytest_dogfood.cli.console import BROKEN_PIPE, CommandGroup, OutputLostError, complain, watched_streams
+from pytest_dogfood.cli.console import (
+    BROKEN_PIPE,
+    CommandGroup,
+    OutputLostError,
+    complain,
+    signals_as_interrupts,
+    watched_streams,
+)
 
 INTERRUPTED = 130
 
@@ -66,7 +72,7 @@ def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
     from pytest_dogfood.consistency.hub.model import PACKAGES, HubError
 
     try:
-        with _signals_as_interrupts():
+        with signals_as_interrupts():
             return int(options.command(options))
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
@@ -76,20 +82,3 @@ def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
     except HubError as error:
         complain(f"{commands.parser.prog}: {error}")
         return error.exit_status
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Handle SIGTERM and SIGHUP like Ctrl-C, so that files are restored and git is ended.
-
-    Cancelled jobs, time limits and closed terminals send these signals. A signal that is ignored stays ignored.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)

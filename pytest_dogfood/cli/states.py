@@ -7,12 +7,12 @@ import re
 import shlex
 import time
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.cli.console import Argument, complain, print_table, say
+from pytest_dogfood.cli.console import Argument, complain, print_table, say, signals_as_interrupts
 from pytest_dogfood.cli.journeys import OK, USAGE, positive
 from pytest_dogfood.cli.reports import COMMANDS
 from pytest_dogfood.diagnostics import HarnessError, counted, printable, seconds_in_words
@@ -120,7 +120,7 @@ def pack(options: Namespace) -> int:
     try:
         run = _find_run(options.run)
         target = Path(options.output or f"dogfood-{run.resolve().name}.tar.gz")
-        with _signals_as_interrupts(), held_run(run):
+        with signals_as_interrupts(), held_run(run):
             content = content_of(read_run(run), everything=options.all)
             _refuse(content, options)
             index = write_pack(content, target, leave_out=options.leave_out)
@@ -258,28 +258,12 @@ def _enter_kept(options: Namespace) -> int:
         kept = KeptState(read_run(find_run(options.run, Path.cwd())), options.journey, here=Path.cwd())
         place_of = entered_copy(kept, services_of=_project_here() if options.start_services else None)
 
-    with _signals_as_interrupts(), place_of as (kept, place):
+    with signals_as_interrupts(), place_of as (kept, place):
         entrance = Entrance(
             journey=kept.journey.id, step=kept.step, after=True, command=(*options.words, *options.rest)
         )
         entrance.open(place, kept.banner(place))
     return entrance.status or 0
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that nothing half-made stays."""
-    from pytest_dogfood.execution.interruption import SignalHandlers
-
-    def answer(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    handlers = SignalHandlers(answer)
-    handlers.install()
-    try:
-        yield
-    finally:
-        handlers.restore()
 
 
 def _project_here() -> Project:

@@ -103,9 +103,9 @@ def _used_by(pid: int) -> Iterator[str]:
     """Yield the paths that a process uses; raises OSError if it has ended or is not ours."""
     for name in ("cwd", "root"):
         yield os.readlink(f"/proc/{pid}/{name}")  # noqa: PTH115 - a Path takes longer than the call
-    for file in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+    for file in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - likewise
         with suppress(FileNotFoundError):  # closed since it was listed
-            yield os.readlink(f"/proc/{pid}/fd/{file}")  # noqa: PTH115
+            yield os.readlink(f"/proc/{pid}/fd/{file}")  # noqa: PTH115 - likewise
     for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) > 5:

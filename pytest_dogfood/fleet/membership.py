@@ -16,6 +16,9 @@ from pytest_dogfood.fleet.board import Machine, MachineState
 
 BEATS_IN_A_LEASE = 6
 
+FENCE_IN_A_LEASE = 2 / 3
+"""The part of a lease after which a machine that has not reached the board fences itself."""
+
 HUNG_AFTER = 60.0
 """A controller whose loop has not answered for this long, in seconds, gives no sign of life: it must not look alive."""
 
@@ -59,7 +62,7 @@ class Membership:
     @property
     def fence_after(self) -> float:
         """How many seconds after its last beat was sent a machine fences itself."""
-        return self.lease * 2 / 3
+        return self.lease * FENCE_IN_A_LEASE
 
     @property
     def fence_at(self) -> float:

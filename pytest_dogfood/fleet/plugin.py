@@ -62,7 +62,7 @@ LOST_ON = "dogfood_lost_on"
 """JUnit property of an item that ran when a machine was lost: that machine."""
 
 
-class FleetPlugin(ItemRecords):
+class FleetPlugin:
     """Takes part in a run for this machine; `others` of the scheduler."""
 
     def __init__(
@@ -76,7 +76,6 @@ class FleetPlugin(ItemRecords):
         run: RunName,
         lease: float,
     ) -> None:
-        super().__init__()
         self._config = config
         self._leader = leader
         self._scheduler = scheduler
@@ -97,6 +96,8 @@ class FleetPlugin(ItemRecords):
         self._lost_on: dict[str, str] = {}
         self._idle = 0
         self._failures_here: set[str] = set()
+        self._records = ItemRecords()
+        config.pluginmanager.register(self._records, "dogfood-fleet-records")
         config.pluginmanager.register(
             FleetSummary(str(run), machine.name, self._so_far), "dogfood-fleet-summary"
         )
@@ -192,7 +193,7 @@ class FleetPlugin(ItemRecords):
     def ended(self, index: int) -> None:
         """Let the others know how an item has ended here, unless a signal ended it."""
         nodeid = self._ids[index]
-        record = self.items.get(nodeid)
+        record = self._records.items.get(nodeid)
         if (
             self._member is None
             or record is None
@@ -312,12 +313,10 @@ class FleetPlugin(ItemRecords):
 
     # Failures of all machines count for -x and --maxfail.
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:  # type: ignore[override] # a wrapper
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.nodeid in self._lost_on:
             report.user_properties.append((LOST_ON, self._lost_on[report.nodeid]))
-        yield
-        super().pytest_runtest_logreport(report)
         if report.failed and not hasattr(report, "wasxfail"):
             self._failures_here.add(report.nodeid)
             self._count_failures()

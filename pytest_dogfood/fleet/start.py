@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+from msgspec import Struct
 
 from pytest_dogfood.collection.stash import FLEET, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.fleet.board import Machine
+from pytest_dogfood.fleet.membership import BEATS_IN_A_LEASE, FENCE_IN_A_LEASE
 from pytest_dogfood.fleet.options import lease_seconds, run_name, url_of
 from pytest_dogfood.fleet.plugin import FleetPlugin
 from pytest_dogfood.storage.run_directory import ALONE
 
 if TYPE_CHECKING:
+    from pytest_dogfood.fleet.database.postgres import PostgresBoard
     from pytest_dogfood.session.leader import Leader
 
 _NOT_WITH = {
@@ -30,6 +33,26 @@ _NOT_WITH = {
     "stepwise": ("--sw", "each machine remembers other failures"),
 }
 """The options that cannot be used with --dogfood-fleet, as they are typed, and why."""
+
+
+SHORTEST_PATIENCE = 2.0
+"""Seconds that a server has to answer at least; libpq waits no shorter for a connection."""
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """What a process needs to know to deal with the board of a run, for its machine; `lease` is in seconds."""
+
+    url: str
+    run: str
+    machine: str
+    lease: float
+
+    def board(self, *, repeat_for: float = 0.0) -> PostgresBoard:
+        """Return the board; a server that is silent for as long as the machine between two beats is unreachable."""
+        from pytest_dogfood.fleet.database.postgres import PostgresBoard
+
+        patience = max(SHORTEST_PATIENCE, self.lease / BEATS_IN_A_LEASE)
+        return PostgresBoard(self.url, self.run, self.machine, patience=patience, repeat_for=repeat_for)
 
 
 def machine_name() -> str:
@@ -44,15 +67,14 @@ def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> No
     _refuse_combinations(config, distributed=distribution is not None)
     if distribution is None:
         return
-    from pytest_dogfood.fleet.database.postgres import PostgresBoard
-
     settings = config.stash[SETTINGS]
     try:
         lease = lease_seconds(settings.fleet_lease)
         run = run_name(settings.fleet_run or "", os.environ)
         url = url_of(os.environ, settings.fleet)
         machine = Machine(name=machine_name(), host=socket.gethostname(), workers=workers)
-        board = PostgresBoard(url, str(run), machine.name, patience=max(2.0, lease / 6))
+        part = Part(url=url, run=str(run), machine=machine.name, lease=lease)
+        board = part.board()
         board.check()
     except (HarnessError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
@@ -60,7 +82,6 @@ def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> No
     plugin = FleetPlugin(config, leader, scheduler, board=board, machine=machine, run=run, lease=lease)
     scheduler.others = plugin
     config.pluginmanager.register(plugin, "dogfood-fleet")
-    part = {"url": url, "run": str(run), "machine": machine.name, "lease": lease}
     config.pluginmanager.register(_PartForWorkers(part), "dogfood-fleet-workers")
     share_tokens(config, part, worker=ALONE)
 
@@ -68,33 +89,27 @@ def register_fleet(config: pytest.Config, leader: Leader, *, workers: int) -> No
 class _PartForWorkers:
     """Tells the workers of which run and machine they are."""
 
-    def __init__(self, part: Mapping[str, Any]) -> None:
+    def __init__(self, part: Part) -> None:
         self._part = part
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
-        node.workerinput["dogfood_fleet"] = dict(self._part)
+        node.workerinput["dogfood_fleet"] = msgspec.to_builtins(self._part)
 
 
-def share_tokens(config: pytest.Config, part: Mapping[str, Any], *, worker: str) -> None:
-    """Let this process deal with tokens of the fleet; it connects to the database when it first does.
+def share_tokens_in_worker(config: pytest.Config, told: object, *, worker: str) -> None:
+    """Let a worker deal with tokens of the fleet; `told` is what the leading process has told it."""
+    share_tokens(config, msgspec.convert(told, type=Part), worker=worker)
 
-    `part` has the URL, the run, the machine and the lease in seconds.
-    """
-    from pytest_dogfood.fleet.database.postgres import PostgresBoard
+
+def share_tokens(config: pytest.Config, part: Part, *, worker: str) -> None:
+    """Let this process deal with tokens of the fleet; it connects to the database when it first does."""
     from pytest_dogfood.fleet.tokens import TokensOfFleet, Waiting
 
-    lease: float = part["lease"]
-
-    @cache  # one connection per process
-    def board() -> PostgresBoard:
-        patience = max(2.0, lease / 6)
-        return PostgresBoard(
-            part["url"], part["run"], part["machine"], patience=patience, repeat_for=lease * 2 / 3
-        )
+    board = cache(partial(part.board, repeat_for=part.lease * FENCE_IN_A_LEASE))  # one connection per process
 
     def leases(waiting: Waiting) -> TokensOfFleet:
-        return TokensOfFleet(board(), machine=part["machine"], worker=worker, lease=lease, waiting=waiting)
+        return TokensOfFleet(board(), machine=part.machine, worker=worker, lease=part.lease, waiting=waiting)
 
     config.stash[FLEET] = leases
 
@@ -104,7 +119,7 @@ def _refuse_combinations(config: pytest.Config, *, distributed: bool) -> None:
         given = config.getoption(name, None) or (name == "dogfood_shard" and config.getini(name))
         if given:
             raise pytest.UsageError(f"--dogfood-fleet cannot be used with {typed}: {why}")
-    if not distributed and not config.getoption("collectonly"):
+    if not (distributed or config.getoption("collectonly") or config.getoption("setupplan")):
         raise pytest.UsageError(
             "--dogfood-fleet needs workers, so that this machine can hear of the others while tests run: "
             "add -n auto; -n 1 is enough"

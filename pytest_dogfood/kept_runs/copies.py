@@ -1,4 +1,4 @@
-"""Copies of what runs have kept, and packs that were unpacked, for as long as somebody is in them."""
+"""Copies of what runs have kept, and packs that were unpacked, for as long as they are used."""
 
 from __future__ import annotations
 

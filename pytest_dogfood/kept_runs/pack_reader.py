@@ -1,4 +1,4 @@
-"""Unpacks packs. Anybody may have made one: what is not as `pack` writes it is refused whole."""
+"""Unpacks packs. A pack may come from anywhere: what is not as `pack` writes it is refused whole."""
 
 from __future__ import annotations
 

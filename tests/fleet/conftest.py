@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.fleet.board import Board
 from pytest_dogfood.fleet.database.postgres import PostgresBoard
 from tests.support.fleet_boards import MemoryBoard, MemoryRun
+from tests.support.fleet_machines import Fleet, fleet
 
 BoardOf = Callable[[str], Board]
 """Makes the board of a new run as a machine sees it; every call gives one with a connection of its own."""
@@ -45,3 +47,15 @@ def board_of(request: pytest.FixtureRequest) -> BoardOf:
         return lambda machine: MemoryBoard(run, machine)
     board_of: BoardOf = request.getfixturevalue("new_run")()
     return board_of
+
+
+@pytest.fixture
+def new_fleet(tmp_path: Path, fleet_url: str) -> Iterator[Callable[[Mapping[str, str]], Fleet]]:
+    """Return a function that makes a fleet for a project of these files."""
+    with fleet(tmp_path, fleet_url, {}) as made:
+
+        def new(files: Mapping[str, str]) -> Fleet:
+            made.write(files)
+            return made
+
+        yield new

@@ -5,24 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.cli.main import main
-from tests.support.fleet_machines import Fleet, fleet, wait_until
-
-
-@pytest.fixture
-def new_fleet(tmp_path: Path, fleet_url: str) -> Iterator[Callable[[Mapping[str, str]], Fleet]]:
-    with fleet(tmp_path, fleet_url, {}) as made:
-
-        def new(files: Mapping[str, str]) -> Fleet:
-            made.write(files)
-            return made
-
-        yield new
+from tests.support.fleet_machines import Fleet, wait_until
 
 
 def staging(provision: str, *, journeys: int = 4, more: str = "") -> str:

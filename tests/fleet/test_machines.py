@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,6 @@ from pytest_dogfood.fleet.database.tables import make_tables
 from tests.support.fleet_machines import Fleet, Machine, fleet, wait_until
 from tests.support.postgres import server
 from tests.support.run_results import read_junit
-
-
-@pytest.fixture
-def new_fleet(tmp_path: Path, fleet_url: str) -> Iterator[Callable[[Mapping[str, str]], Fleet]]:
-    """Return a function that makes a fleet for a project of these files."""
-    with fleet(tmp_path, fleet_url, {}) as made:
-
-        def new(files: Mapping[str, str]) -> Fleet:
-            made.write(files)
-            return made
-
-        yield new
 
 
 def chains(number: int, uses: int, *, seconds: float = 0.1) -> str:

@@ -100,7 +100,9 @@ class Examination:
             seen = yield experiment
             found = len(self.findings)
             for token in filter(seen.failed_again.__contains__, tokens):
-                yield from self._settle(known, suspects.provider_again(known, token, experiment), token)
+                yield from self._settle(
+                    known, "provider again", suspects.provider_again(known, token, experiment), token
+                )
             if not seen.failed_again:  # else what failed may have failed because of that
                 yield from self._look_at_failures(known, experiment, seen)
             is_clear = len(self.findings) == found or known.bad_providers.isdisjoint(tokens)
@@ -142,13 +144,13 @@ class Examination:
 
     def _look_at_probes(self, known: Known, seen: Observation) -> Trial[None]:
         for token in suspects.present_at_first(known, seen):
-            yield from self._settle(known, suspects.probe_true(known, token), token)
+            yield from self._settle(known, "probe true", suspects.probe_true(known, token), token)
         for token, journey in suspects.present_too_early(known, seen):
-            yield from self._settle(known, suspects.probe_too_early(known, token, journey), token, journey)
+            trial = suspects.probe_too_early(known, token, journey)
+            yield from self._settle(known, "probe too early", trial, token, journey)
         for token, journey in suspects.gone_after(known, seen):
-            yield from self._settle(
-                known, suspects.undeclared_invalidates(known, token, journey, seen), token, journey
-            )
+            trial = suspects.undeclared_invalidates(known, token, journey, seen)
+            yield from self._settle(known, "undeclared invalidates", trial, token, journey)
 
     def _look_at_failures(self, known: Known, experiment: Experiment, seen: Observation) -> Trial[None]:
         """Look at the first journey that failed; the others may have failed because of that."""
@@ -158,6 +160,7 @@ class Examination:
                 continue
             settled = yield from self._settle(
                 known,
+                "failing journey",
                 failures.failing_journey(known, journey, experiment),
                 None,
                 journey,
@@ -169,13 +172,17 @@ class Examination:
     def _settle(
         self,
         known: Known,
+        what: str,
         trial: Trial[Finding | None],
         token: Token | None,
         journey: JourneyId | None = None,
         *more: object,
     ) -> Trial[bool]:
-        """Look at a suspect unless that was done before; return whether it led to a finding."""
-        key = (trial.__name__, token, journey, *more)  # type: ignore[attr-defined]
+        """Look at a suspect unless that was done before; return whether it led to a finding.
+
+        `what`, the token, the journey and `more` say which suspect it is.
+        """
+        key = (what, token, journey, *more)
         if key in self.asked:
             trial.close()
             return False
@@ -186,7 +193,7 @@ class Examination:
             # That one is looked at in the order in which it was seen to fail.
             return (
                 yield from self._settle(
-                    known, failures.failing_alone(known, other.journey), None, other.journey, "alone"
+                    known, "failing alone", failures.failing_alone(known, other.journey), None, other.journey
                 )
             )
         except NotShown as reason:

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pytest_dogfood.consistency.hub import connection as connecting
 from pytest_dogfood.consistency.hub.connection import display_url, parse_url
 from pytest_dogfood.consistency.hub.model import HubTask, HubUnreachable, HubUsageError, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
@@ -26,11 +25,10 @@ def silent_port() -> Iterator[int]:
         yield port
 
 
-def test_a_server_that_never_answers_is_given_up(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # libpq takes two seconds for the least it can wait.
-    monkeypatch.setattr(connecting, "KEEPALIVE", {"connect_timeout": 2})
+def test_a_server_that_never_answers_is_given_up(silent_port: int) -> None:
     with pytest.raises(HubUnreachable, match="timeout") as unreachable:
-        Hub.open(f"postgresql://me:hunter2@127.0.0.1:{silent_port}/hub")
+        # libpq takes two seconds for the least it can wait.
+        Hub.open(f"postgresql://me:hunter2@127.0.0.1:{silent_port}/hub?connect_timeout=2")
     assert "hunter2" not in str(unreachable.value)
     assert unreachable.value.exit_status == 3
 
