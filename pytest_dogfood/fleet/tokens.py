@@ -59,26 +59,24 @@ class TokensOfFleet:
 
         Raises HarnessError if the token was given up.
         """
-        row = self._asked(token)
-        if self._is_others(row):
-            with self._waiting(token):
-                while self._is_others(row):
-                    time.sleep(POLL)
-                    row = self._board.token(token)
-            if row.state is TokenState.HELD:
-                return False
-            row = self._asked(token)
-        held = self._board.hold(row, self._worker)
-        if held.holder != self._me:
-            return False
-        self._held[token] = held
-        return True
-
-    def _asked(self, token: Token) -> FleetToken:
         row = self._board.token(token)
         if why := refusal(row):
             raise HarnessError(why)
-        return row
+        return self._hold(row)
+
+    def _hold(self, row: FleetToken) -> bool:
+        if self._is_others(row):
+            with self._waiting(row.token):
+                while self._is_others(row):
+                    time.sleep(POLL)
+                    row = self._board.token(row.token)
+            if row.state is TokenState.HELD:
+                return False
+        held = self._board.hold(row, self._worker)
+        if held.holder != self._me:
+            return False
+        self._held[row.token] = held
+        return True
 
     @property
     def _me(self) -> str:
@@ -89,8 +87,11 @@ class TokensOfFleet:
 
     @contextmanager
     def locked(self, token: Token) -> Iterator[None]:
-        """Hold a token alone, and write at the end what has become of it; reentrant."""
-        while token not in self._held and not self.try_to_hold(token):
+        """Hold a token alone, and write at the end what has become of it; reentrant.
+
+        Also one that was given up: it may be destroyed, established by a journey, or released.
+        """
+        while token not in self._held and not self._hold(self._board.token(token)):
             pass  # another has made it meanwhile, and holds it no more
         self._depth[token] += 1
         try:

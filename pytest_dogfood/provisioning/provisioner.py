@@ -162,8 +162,8 @@ class Provisioner:
                 f"one: mark this test with @pytest.mark.requires({token!r}), "
                 "or give the token a 'provision:' under 'capabilities:'"
             )
-        scopes = {self._graph.scope_of(one) for one in self._graph.with_bases([token])}
-        if self._settings.shard is not None and Scope.FLEET in scopes:
+        below = self._graph.with_bases([token]) if self._settings.shard is not None else ()
+        if any(self._graph.scope_of(one) is Scope.FLEET for one in below):
             raise HarnessError(
                 f"{token!r} needs a token of scope 'fleet', but shards share nothing: use --dogfood-fleet"
             )
