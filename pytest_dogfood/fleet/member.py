@@ -30,6 +30,10 @@ LISTENING, WATCHING = 0.5, 2.0
 """Seconds between two questions for news: while something here waits for other machines, and otherwise."""
 
 
+SECONDS_TO_END = 5.0
+"""Seconds that a thread may take to end; it may wait for an answer of the database, and ends with the process."""
+
+
 def now() -> float:
     """Return seconds of a clock that also counts while the machine sleeps, where there is one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -63,7 +67,7 @@ class Member:
         self._errands: deque[Callable[[], object]] = deque()
         self._stop_reason = ""
         self._trouble: HarnessError | None = None
-        self._closing = False
+        self._flushing = self._closing = False
         self._heard_at = now()
         # These are the thread's own.
         self._asked_at = self._beaten_at = 0.0
@@ -114,17 +118,28 @@ class Member:
         """Return whether the others still count on this machine."""
         return self._trouble is None and not self._membership.is_fenced(now())
 
-    def finish(self, last: Turn, seconds: float) -> bool:
-        """Send what was not sent yet, for at most so many seconds, and end the threads; return whether all was sent."""
+    def flush(self, last: Turn, seconds: float) -> bool:
+        """Send what was not sent yet, and wait for that for at most so many seconds; return whether all was sent.
+
+        From then on only signs of life are given.
+        """
         until = now() + seconds
         with self._changed:
+            self._flushing = True
             self._answers.clear()
             self._request = Request(turn=last) if last.ends else None
+            self._changed.notify_all()
+            while (self._request or self._errands) and self._trouble is None and now() < until:
+                self._changed.wait(until - now())
+            return self._trouble is None and not (self._request or self._errands)
+
+    def close(self) -> None:
+        """End the threads, once nothing is left to say."""
+        with self._changed:
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(max(0.0, until - now()))
-        return self._trouble is None and not any(thread.is_alive() for thread in self._threads)
+            thread.join(SECONDS_TO_END)
 
     def _watch_the_clock(self) -> None:
         """End the machine's part in time, even while the database leaves a question without an answer."""
@@ -145,10 +160,9 @@ class Member:
 
     def _take_part(self) -> None:
         failures = 0
-        while self._trouble is None:
+        while self._trouble is None and not self._closing:
             try:
-                if not self._act():
-                    return
+                self._act()
                 failures = 0
             except BoardUnreachableError:
                 failures += 1
@@ -159,8 +173,8 @@ class Member:
             except HarnessError as error:  # the run is gone
                 self._fail(error)
 
-    def _act(self) -> bool:
-        """Do what is due most urgently, or wait for the next occasion; return whether there may be more to do."""
+    def _act(self) -> None:
+        """Do what is due most urgently, or wait for the next occasion."""
         if now() - self._beaten_at >= self._membership.beat_every and (
             self.is_ending or self._membership.may_beat(now(), self._heard_at)
         ):
@@ -176,15 +190,14 @@ class Member:
             self._give(self._board.turn(request.turn), request)
         elif self._errands:
             self._errands[0]()
-            self._errands.popleft()
-        elif self._closing:
-            return False
+            with self._changed:
+                self._errands.popleft()
+                self._changed.notify_all()
         elif request is not None and now() - self._asked_at >= pause:
             self._asked_at = now()
             self._give(self._board.news(request.seen, request.aside), request)
         else:
             self._wait(request, pause)
-        return True
 
     def _wait(self, request: Request | None, pause: float) -> None:
         occasions = [self._beaten_at + self._membership.beat_every]
@@ -198,7 +211,7 @@ class Member:
         """Wait before the next attempt; what the leading process says does not shorten it."""
         until = now() + seconds
         with self._changed:
-            while self._trouble is None and now() < until:
+            while self._trouble is None and not self._closing and now() < until:
                 self._changed.wait(until - now())
 
     def _beat(self) -> None:
@@ -213,8 +226,9 @@ class Member:
 
     def _give(self, answer: Answer, request: Request) -> None:
         with self._changed:
-            if self._closing:
+            if not self._flushing:
+                self._answers.append((answer, request.turn))
+            elif self._request is request:
                 self._request = None
-                return
-            self._answers.append((answer, request.turn))
+                self._changed.notify_all()
         self._wake()

@@ -206,8 +206,8 @@ class FleetPlugin:
         outcome = record.outcome if result is None else result.outcome
         self._so_far.ended_by[nodeid] = self._me.name
         self._turns.end(index, str(outcome), b"" if result is None else msgspec.json.encode(result.to_json()))
-        if outcome is Outcome.ERROR:
-            self._turns.fail(self._tokens_that_failed())
+        if outcome is Outcome.ERROR and self._leader.run is not None:
+            self._turns.fail(Registry(self._leader.run.tokens).failed())
         self._member.send_record(nodeid, packed_item_record(record))
         self._ask(self._idle)
 
@@ -299,18 +299,6 @@ class FleetPlugin:
         )
         self._config.hook.pytest_runtest_logreport(report=report)
 
-    def _tokens_that_failed(self) -> Iterator[Token]:
-        """Yield the tokens whose provider has failed on this machine."""
-        run = self._leader.run
-        if run is None:
-            return
-        registry = Registry(run.tokens)
-        for place in registry.places():
-            for token in registry.known_in(place):
-                attempt = registry.known_of(token, place).attempt
-                if attempt is not None and attempt.message:
-                    yield token
-
     # Failures of all machines count for -x and --maxfail.
 
     @pytest.hookimpl(tryfirst=True)
@@ -347,28 +335,38 @@ class FleetPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Leave the run after all else, such as the release of what only this machine has."""
         try:
             return (yield)
         finally:
             self._leave()
 
+    @pytest.hookimpl(wrapper=True, trylast=True, specname="pytest_runtestloop")
+    def pytest_end_loop(self) -> Generator[None, object, object]:
+        """Note that from now on this process answers no events, and is alive all the same."""
+        try:
+            return (yield)
+        finally:
+            if self._member is not None:
+                self._member.is_ending = True
+
     def _leave(self) -> None:
         member = self._member
         if member is None or self._so_far.trouble:
             return
-        member.is_ending = True
-        if not member.finish(self._turns.next_turn(0), self._membership.fence_at - now()):
-            self._so_far.trouble = (
-                "lost touch with the fleet at the end; the others run again what they do not know"
-            )
-            return
         try:
-            tokens = self._board.leave()
-            if tokens is not None:
+            if not member.flush(self._turns.next_turn(0), self._lease):
+                self._so_far.trouble = (
+                    "lost touch with the fleet at the end; others run again what they do not know"
+                )
+                return
+            if (tokens := self._board.leave()) is not None:
                 self._release(tokens)
                 self._board.leave()
         except HarnessError as error:
             self._so_far.trouble = str(error)
+        finally:
+            member.close()
 
     def _release(self, tokens: Sequence[FleetToken]) -> None:
         """Release the tokens of the fleet, the youngest of which comes first; this machine is the last one."""

@@ -213,6 +213,11 @@ class Registry:
             if known.attempt is not None or known.hung:
                 self._change(known.token, MACHINE, attempt=None, hung=False)
 
+    def failed(self) -> tuple[Token, ...]:
+        """Return the tokens that could not be provisioned in some place."""
+        known = (one for records in self._read_on().values() for one in records.values())
+        return tuple(one.token for one in known if one.attempt is not None and one.attempt.message)
+
     def known_of(self, token: Token, place: str) -> KnownToken:
         known = self._read_on().get(place, {}).get(token)
         return KnownToken(token=token, place=place) if known is None else known

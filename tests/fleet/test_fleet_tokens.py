@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.cli.main import main
-from tests.support.fleet_machines import Fleet, wait_until
+from tests.support.fleet_machines import LEASE, Fleet, wait_until
 
 
 def staging(provision: str, *, journeys: int = 4, more: str = "") -> str:
@@ -239,3 +239,22 @@ def test_close_releases_what_the_last_machine_left_when_it_was_lost(
     assert "unaccounted: no machine ran it to its end" in Path("report.xml").read_text()
     assert main(["fleet", "close", made.name("left")]) == 1
     assert len([line for line in made.noted() if line.startswith("release")]) == 1
+
+
+def test_a_release_that_takes_longer_than_a_lease_happens_once(
+    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = staging(NOTHING_MORE, journeys=1).replace(
+        "rm -f $NOTES.site", f"sleep {LEASE * 1.5}; rm -f $NOTES.site"
+    )
+    made = new_fleet({"a.journey.yaml": text})
+    machine = made.start("long", workers=1)
+    wait_until(lambda: any(line.startswith("release") for line in made.noted()))
+    monkeypatch.setenv("DOGFOOD_FLEET", made.url)
+    monkeypatch.setenv("NOTES", str(made.notes))
+    monkeypatch.chdir(machine.place / "checkout")
+
+    assert main(["fleet", "close", made.name("long")]) == 0
+
+    assert machine.end().status == 0
+    assert [line for line in made.noted() if line.startswith("release")] == ["release complete 8080"]

@@ -96,7 +96,7 @@ def joining(run: MemoryRun) -> Iterator[Joining]:
     for leading, board in made:
         board.is_away = False
         board.answers.set()
-        leading.member.finish(Turn(), 10)
+        leading.member.close()
 
 
 def asking(idle: int = 1, ends: tuple[End, ...] = (), knows: tuple[str, ...] = ()) -> Request:
@@ -209,11 +209,26 @@ def test_records_follow_and_the_last_ends_are_sent_at_the_end(joining: Joining, 
     leading.next_answer()
 
     leading.member.send_record("a1", b"more")
-    said = leading.member.finish(Turn(ends=(END,)), 30)
+    said = leading.member.flush(Turn(ends=(END,)), 30)
 
     assert said
     assert [(end.nodeid, end.machine) for end in run.ends.values()] == [("a1", "red")]
     assert run.records == {"a1": b"more"}
+
+
+def test_signs_of_life_are_given_until_the_end(
+    joining: Joining, run: MemoryRun, eventually: Eventually
+) -> None:
+    leading, _ = joining(lease=1.2)
+    assert leading.member.flush(Turn(), 30)
+    beats = run.machines["red"].beats
+
+    assert eventually(lambda: run.machines["red"].beats > beats + 2)
+    leading.member.close()
+    beats = run.machines["red"].beats
+
+    assert leading.member.may_act()
+    assert run.machines["red"].beats == beats
 
 
 def test_what_could_not_be_sent_at_the_end_is_told(joining: Joining) -> None:
@@ -222,7 +237,7 @@ def test_what_could_not_be_sent_at_the_end_is_told(joining: Joining) -> None:
     leading.next_answer()
     board.is_away = True
 
-    assert not leading.member.finish(Turn(ends=(END,)), 0.5)
+    assert not leading.member.flush(Turn(ends=(END,)), 0.5)
 
 
 def test_a_run_can_be_stopped_for_all(joining: Joining, run: MemoryRun, eventually: Eventually) -> None:
