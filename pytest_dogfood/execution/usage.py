@@ -48,6 +48,18 @@ class UserFinder:
                 words = watcher.command_of(process.pid) or ["a process"]
                 yield used[len(real) + 1 :], f"{os.path.basename(words[0])} ({process.pid})"  # noqa: PTH119 - a word
 
+    def may_be_used_later(self, state: Path) -> bool:
+        """Return whether a process of the run may use a state although nothing is started in it any more.
+
+        One that was started in another state does not know the path of this one.
+        """
+        where = b"\0DOGFOOD_STATE="
+        for process in self._processes() if watcher.HAS_PROC else ():
+            _, is_in_a_state, after = watcher.environment_of(process.pid).partition(where)
+            if not is_in_a_state or after.partition(b"\0")[0] == os.fsencode(state):
+                return True
+        return False
+
     def _processes(self) -> list[watcher.Process]:
         """Return the processes of the run, the oldest first.
 

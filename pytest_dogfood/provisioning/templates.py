@@ -60,6 +60,8 @@ class StateTemplates:
         self._copied: dict[Token, TokenRecord] = {}
         self._unended: dict[StateId, list[JourneyId]] = {}
         self._users = self._workspace.user_finder if self._tree.forks else None
+        self._unused: set[str] = set()
+        """The templates that no process which still runs can use: no copy of them needs to look for one."""
 
     @cached_property
     def _log(self) -> StateLog:
@@ -111,6 +113,7 @@ class StateTemplates:
         copied = self._copy(fork.state, template.place, state, request) if template.place else None
         if copied is not None:
             self._copied = copied
+            self._note_if_unused(template.place)
             return
         if not is_alone:
             self._empty.add(state.name)
@@ -231,7 +234,7 @@ class StateTemplates:
                     source.path,
                     state.path,
                     limit=workspace.settings.copy_limit,
-                    users=self._users,
+                    users=None if place in self._unused else self._users,
                 )
             except NotCopyableError as error:
                 note.outcome, note.text = Outcome.SKIPPED, f"{error.path}: {error.reason}"
@@ -246,6 +249,13 @@ class StateTemplates:
         if (made := self._log.restored(source.name)) is not None:
             self._log.append(RestoredState(place=state.name, made=made))
         return self._take_over(source, state, request)
+
+    def _note_if_unused(self, template: str) -> None:
+        """Note of a template that is ready whether a process is left that can use it: nothing more starts in it."""
+        if self._users is None or template in self._unused:
+            return
+        if not self._users.may_be_used_later(self._workspace.run.path / template):
+            self._unused.add(template)
 
     def _take_over(self, source: ChainState, state: ChainState, request: Request) -> dict[Token, TokenRecord]:
         """Record in a copy the copyable tokens of its original, and which could not be provisioned there."""

@@ -28,6 +28,7 @@ class NeedsOfParts:
         for one in reachable((planned.id for planned in plan.journeys), self._replayed_for):
             self._played[self._tree.state_of[one]].append(one)
         self._parts = self._tree.parts()
+        self._with_items: dict[int, list[StateId]] = {}
         self._forks: dict[StateId, dict[int, Fork]] = defaultdict(dict)
         for fork in self._tree.forks.values():
             self._forks[fork.state][fork.number] = fork
@@ -86,9 +87,11 @@ class NeedsOfParts:
         return len(self._parts_with_items(fork)) > 1
 
     def _parts_with_items(self, fork: Fork) -> list[StateId]:
-        return [
-            part for part in self._parts[fork.number] if any(map(self._items.get, self.states_from(part)))
-        ]
+        if fork.number not in self._with_items:
+            self._with_items[fork.number] = [
+                part for part in self._parts[fork.number] if any(map(self._items.get, self.states_from(part)))
+            ]
+        return self._with_items[fork.number]
 
     def shared_by_parts(self, fork: Fork) -> tuple[Token, ...]:
         """Return the copyable tokens that must be provisioned before the parts at a fork begin as copies.

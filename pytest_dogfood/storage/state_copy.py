@@ -81,10 +81,13 @@ def copy_state(
     if paths is None and len(os.fsencode(source)) != len(os.fsencode(target)):
         raise ValueError(f"{target} and {source} must have the same length")
     part = target.with_name(target.name + PART)
-    copy = _Copy(source, target, limit, paths or PathReplacement.between(source, target))
+    real = os.path.realpath(source)
+    beside = os.path.join(os.path.realpath(target.parent), target.name)  # noqa: PTH118 - as above
+    paths = paths or PathReplacement.between(source, target, real=(real, beside))
+    copy = _Copy(source, real, target, limit, paths)
     try:
         remove_tree(part)
-        _refuse_mount_points(source)
+        _refuse_mount_points(real)
         if users is not None:
             _refuse_users(source, users)
         copy.survey()
@@ -104,11 +107,11 @@ def copy_state(
 class _Copy:
     """One copy while it is being made; `at` is the file that is looked at."""
 
-    def __init__(self, source: Path, target: Path, limit: int, paths: PathReplacement) -> None:
+    def __init__(self, source: Path, real: str, target: Path, limit: int, paths: PathReplacement) -> None:
         self._source = source
+        self._real = real
         self._target = target
         self._limit = limit
-        self._real = os.path.realpath(source)
         self._paths = paths
         self._copier = FileCopier(self._paths)
         self._folders: list[_Folder] = []
@@ -279,14 +282,14 @@ def _refuse_users(source: Path, users: UserFinder) -> None:
         raise NotCopyableError(name, f"it is in use by {process}")
 
 
-def _refuse_mount_points(source: Path) -> None:
-    """Refuse a state with a mount point, also of a part of its own file system."""
-    real = os.fsencode(os.path.realpath(source)) + b"/"
+def _refuse_mount_points(real: str) -> None:
+    """Refuse a state, by its real path, with a mount point, also of a part of its own file system."""
+    inside = os.fsencode(real) + b"/"
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes()
     except FileNotFoundError:
         return
     for line in mounts.splitlines():
         point = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), line.split()[4])
-        if point.startswith(real):
-            raise NotCopyableError(os.fsdecode(point[len(real) :]), "it is a mount point")
+        if point.startswith(inside):
+            raise NotCopyableError(os.fsdecode(point[len(inside) :]), "it is a mount point")

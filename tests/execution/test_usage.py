@@ -130,3 +130,17 @@ def test_a_descendant_counts_without_the_marker_also_once_its_parent_has_ended(t
         assert list(finder.find(tmp_path)) == [sleeps]
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_only_a_process_that_was_started_in_another_state_cannot_use_a_state_later(tmp_path: Path) -> None:
+    here, finder = tmp_path / "c1", UserFinder(MARKER)
+    assert not finder.may_be_used_later(here)
+    for state, may_use in ((tmp_path / "c10", False), (here, True), (None, True)):
+        environment = {} if state is None else {"DOGFOOD_STATE": str(state)}
+        process = subprocess.Popen(["sleep", "300"], cwd="/", env={**environment, MARKER: "1"})
+        try:
+            assert until(lambda: finder.may_be_used_later(here) is may_use)
+        finally:
+            process.kill()
+            process.wait()
+    assert not finder.may_be_used_later(here)

@@ -446,3 +446,21 @@ def test_the_states_of_five_failed_parts_are_kept_and_no_more(project: Project, 
     assert run.text.count("5 states of other failed items are kept already (--dogfood-keep keeps all)") == 2
     scene.run("-n2", "--dogfood-keep")
     assert len(states_left(scene)) > 10
+
+
+def test_a_process_that_the_login_left_prevents_copies_from_when_it_uses_the_state(
+    project: Project, scene: Scene
+) -> None:
+    begin, begun = "$DOGFOOD_ROOT/begin", "$DOGFOOD_ROOT/begun"
+    until_begin, until_begun = (f"until test -e {one}; do sleep 0.02; done" for one in (begin, begun))
+    uses = f"(cd /; {until_begin}; exec 3>>$DOGFOOD_STATE/used; touch {begun}; sleep 300) >/dev/null 2>&1 &"
+    project.token("in")
+    project.journey("login", makes="in", run=uses, more="leaves: daemon")
+    project.journey("a-feature", needs="in", run=f"touch {begin}; {until_begun}")
+    project.journey("b-feature", needs="in")
+    project.write()
+    run = scene.run("-n0", "-v")
+    assert run.closing_line.startswith("dogfood: 3 journeys = 3 passed;")
+    assert re.search(r"used: it is in use by \w+ \(\d+\)", run.text)
+    assert project.found("a-feature") == project.found("b-feature") == ["login"]
+    assert project.ran("login") == 2
