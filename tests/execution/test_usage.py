@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from pytest_dogfood.execution.usage import UserFinder
 from tests.support.waiting import until
 
@@ -132,15 +134,17 @@ def test_a_descendant_counts_without_the_marker_also_once_its_parent_has_ended(t
         os.kill(child, signal.SIGKILL)
 
 
-def test_only_a_process_that_was_started_in_another_state_cannot_use_a_state_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state, may_use", [("c10", False), ("c1", True), (None, True)])
+def test_only_a_process_that_was_started_in_another_state_cannot_use_a_state_later(
+    tmp_path: Path, state: str | None, *, may_use: bool
+) -> None:
     here, finder = tmp_path / "c1", UserFinder(MARKER)
     assert not finder.may_be_used_later(here)
-    for state, may_use in ((tmp_path / "c10", False), (here, True), (None, True)):
-        environment = {} if state is None else {"DOGFOOD_STATE": str(state)}
-        process = subprocess.Popen(["sleep", "300"], cwd="/", env={**environment, MARKER: "1"})
-        try:
-            assert until(lambda: finder.may_be_used_later(here) is may_use)
-        finally:
-            process.kill()
-            process.wait()
+    environment = {} if state is None else {"DOGFOOD_STATE": str(tmp_path / state)}
+    process = subprocess.Popen(["sleep", "300"], cwd="/", env={**environment, MARKER: "1"})
+    try:
+        assert until(lambda: finder.may_be_used_later(here) is may_use)
+    finally:
+        process.kill()
+        process.wait()
     assert not finder.may_be_used_later(here)
