@@ -93,8 +93,10 @@ class Unit(Struct, frozen=True, kw_only=True):
 class End(Struct, frozen=True, kw_only=True):
     """The end of an item, by its node id, in an attempt at its unit.
 
-    `result` is what the other machines need to know, as bytes that the board does not read. `next` is the node id of
-    the unit's next item; if it is empty, the unit is done. The board sets `machine` and `news`.
+    `result` is what the other machines need to know, and `record` what a report says of the item: bytes that the board
+    does not read. An end that counts has its record on the board, whatever becomes of its machine; only those who look
+    from outside get it back. `next` is the node id of the unit's next item; if it is empty, the unit is done. The board
+    sets `machine` and `news`.
     """
 
     nodeid: str
@@ -102,6 +104,7 @@ class End(Struct, frozen=True, kw_only=True):
     attempt: int
     outcome: str
     result: bytes = b""
+    record: bytes = b""
     next: str = ""
     machine: str = ""
     news: int = 0
@@ -202,8 +205,8 @@ class FleetToken(Struct, frozen=True, kw_only=True):
 class RunContents(Struct, frozen=True, kw_only=True):
     """All of a run, for those who look at it from outside. `begun`, `changed` and `closed` are moments in words.
 
-    `records` are those of the items that have one, by node id, `run_records` those of machines. `silent_for` are the
-    seconds since the last beat of each machine, for people only: nothing is decided by them.
+    The ends have their records. `run_records` are those of machines, by name. `silent_for` are the seconds since the
+    last beat of each machine, for people only: nothing is decided by them.
     """
 
     run: str
@@ -216,7 +219,6 @@ class RunContents(Struct, frozen=True, kw_only=True):
     units: tuple[Unit, ...] = ()
     ends: tuple[End, ...] = ()
     tokens: tuple[FleetToken, ...] = ()
-    records: Mapping[str, bytes] = field(default_factory=dict)
     run_records: Mapping[str, bytes] = field(default_factory=dict)
     silent_for: Mapping[str, float] = field(default_factory=dict)
 
@@ -249,9 +251,6 @@ class Board(Protocol):
 
     def news(self, seen: int, aside: Sequence[str] = ()) -> Answer:
         """Read the news without changing anything."""
-
-    def record(self, nodeid: str, record: bytes) -> None:
-        """Add the record of an item whose end was counted."""
 
     def run_record(self, content: bytes) -> None:
         """Add the record of this machine's part of the run, also after it has left."""

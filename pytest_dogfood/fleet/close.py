@@ -63,11 +63,24 @@ class Sealed(Struct, frozen=True, kw_only=True):
 
 
 def packed_item_record(record: ItemRecord) -> bytes:
-    """Return a record as bytes; of a long text only the end travels, where the failure is."""
+    """Return a record as bytes; of a long text only the end travels, where the failure is, else the beginning."""
     content = msgspec.json.encode(record)
-    if len(content) > LARGEST_RECORD:
-        content = msgspec.json.encode(replace(record, text=f"...\n{record.text[-LARGEST_RECORD // 8 :]}"))
+    if len(content) <= LARGEST_RECORD:
+        return content
+    cut = LARGEST_RECORD // 32
+    shorter = replace(
+        record,
+        text=record.text if len(record.text) <= 4 * cut else f"...\n{record.text[-4 * cut :]}",
+        message=_beginning(record.message, cut),
+        properties=tuple((_beginning(name, 64), _beginning(value, cut)) for name, value in record.properties),
+    )
+    while len(content := msgspec.json.encode(shorter)) > LARGEST_RECORD and shorter.properties:
+        shorter = replace(shorter, properties=shorter.properties[:-1])
     return content
+
+
+def _beginning(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def packed_run_record(record: ShardRecord) -> bytes:
@@ -174,7 +187,7 @@ def merge_machines(contents: RunContents) -> Merged:
         Manifest(
             shard=Shard(number, len(names)),
             expected=expected,
-            items=tuple(_item_record(end, contents.records.get(end.nodeid, b"")) for end in ends[name]),
+            items=tuple(_item_record(end) for end in ends[name]),
             results=tuple(
                 result_of(end, JourneyId(agreement.journeys[end.nodeid]))
                 for end in ends[name]
@@ -211,9 +224,9 @@ def outcome_of(end: End) -> Outcome:
         return Outcome.ERROR
 
 
-def _item_record(end: End, content: bytes) -> ItemRecord:
+def _item_record(end: End) -> ItemRecord:
     try:
-        return replace(msgspec.json.decode(content, type=ItemRecord), nodeid=end.nodeid)
+        return replace(msgspec.json.decode(end.record, type=ItemRecord), nodeid=end.nodeid)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
-        why = f"{end.machine} was lost before it could send more about this"
+        why = f"what {end.machine} wrote about this cannot be read"
         return ItemRecord(nodeid=end.nodeid, outcome=outcome_of(end), message=why, text=why)

@@ -97,11 +97,6 @@ class Member:
                 self._request = None
             return answers
 
-    def send_record(self, nodeid: str, record: bytes) -> None:
-        """Send the record of an item after its end, when there is time."""
-        with self._changed:
-            self._errands.append(partial(self._board.record, nodeid, record))
-
     def end_holds(self, worker: str) -> None:
         """Let others have the tokens that a worker held when it died."""
         with self._changed:
@@ -118,7 +113,7 @@ class Member:
         """Return whether the others still count on this machine."""
         return self._trouble is None and not self._membership.is_fenced(now())
 
-    def flush(self, last: Turn, seconds: float) -> bool:
+    def flush(self, last: Sequence[Turn], seconds: float) -> bool:
         """Send what was not sent yet, and wait for that for at most so many seconds; return whether all was sent.
 
         From then on only signs of life are given.
@@ -127,11 +122,14 @@ class Member:
         with self._changed:
             self._flushing = True
             self._answers.clear()
-            self._request = Request(turn=last) if last.ends else None
-            self._changed.notify_all()
-            while (self._request or self._errands) and self._trouble is None and now() < until:
-                self._changed.wait(until - now())
-            return self._trouble is None and not (self._request or self._errands)
+            for request in [*(Request(turn=turn) for turn in last), None]:
+                self._request = request
+                self._changed.notify_all()
+                while (self._request or self._errands) and self._trouble is None and now() < until:
+                    self._changed.wait(until - now())
+                if self._trouble is not None or self._request or self._errands:
+                    return False
+            return True
 
     def close(self) -> None:
         """End the threads, once nothing is left to say."""

@@ -205,10 +205,10 @@ class FleetPlugin:
         result = self._leader.tally.results.get(planned.id) if planned is not None else None
         outcome = record.outcome if result is None else result.outcome
         self._so_far.ended_by[nodeid] = self._me.name
-        self._turns.end(index, str(outcome), b"" if result is None else msgspec.json.encode(result.to_json()))
+        said = b"" if result is None else msgspec.json.encode(result.to_json())
+        self._turns.end(index, str(outcome), said, packed_item_record(record))
         if outcome is Outcome.ERROR and self._leader.run is not None:
             self._turns.fail(Registry(self._leader.run.tokens).failed())
-        self._member.send_record(nodeid, packed_item_record(record))
         self._ask(self._idle)
 
     def need(self, idle: int) -> None:
@@ -355,7 +355,7 @@ class FleetPlugin:
         if member is None or self._so_far.trouble:
             return
         try:
-            if not member.flush(self._turns.next_turn(0), self._lease):
+            if not member.flush(self._turns.last_turns(), self._lease):
                 self._so_far.trouble = (
                     "lost touch with the fleet at the end; others run again what they do not know"
                 )

@@ -6,7 +6,7 @@ something has happened since: the board tells what this machine holds, so that n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -23,6 +23,9 @@ from pytest_dogfood.fleet.board import (
 )
 from pytest_dogfood.journey import Token
 from pytest_dogfood.scheduling.shared_queue import SharedQueue
+
+LARGEST_TURN = 2**20
+"""Bytes of records in one turn, after an outage for instance: the signs of life that follow must not wait for long."""
 
 
 class Changes(Struct, frozen=True, kw_only=True):
@@ -106,7 +109,7 @@ class Turns:
         self._fails.update(dict.fromkeys(tokens))
         self._avoid()
 
-    def end(self, index: int, outcome: str, result: bytes) -> None:
+    def end(self, index: int, outcome: str, result: bytes, record: bytes = b"") -> None:
         """Count a job as finished that ended here; the next turn tells the board. What ended elsewhere stays so."""
         if index in self.queue.finished:
             return
@@ -121,21 +124,31 @@ class Turns:
             attempt=attempt,
             outcome=outcome,
             result=result,
+            record=record,
             next="" if following is None else self._ids[following],
         )
 
     def next_turn(self, idle: int) -> Turn:
-        """Return what to say and to ask now, with so many workers that wait for something to do."""
+        """Return what to say and to ask now, with so many workers that wait for something to do.
+
+        If there is more to say than a turn may hold, the next ones say it.
+        """
         wanted = 0 if self.stopped else idle
         offers = self.queue.offers(MOST_OFFERED) if wanted else {}
         return Turn(
-            ends=tuple(self._outbox.values()),
+            ends=next(self._parts_of_outbox(), ()),
             offers=tuple(Offer(unit, self._ids[first]) for unit, first in offers.items()),
             idle=wanted,
             knows=tuple(sorted(self.queue.held)),
             fails=tuple(self._fails),
             seen=self.seen,
             aside=self.aside(),
+        )
+
+    def last_turns(self) -> tuple[Turn, ...]:
+        """Return what is left to say before this machine leaves."""
+        return tuple(
+            Turn(ends=ends, fails=tuple(self._fails), seen=self.seen) for ends in self._parts_of_outbox()
         )
 
     def aside(self) -> tuple[str, ...]:
@@ -191,6 +204,18 @@ class Turns:
         for end in ends:
             if end.nodeid in self._places:
                 self.queue.finish(self._places[end.nodeid])
+
+    def _parts_of_outbox(self) -> Iterator[tuple[End, ...]]:
+        part: list[End] = []
+        size = 0
+        for end in self._outbox.values():
+            size += len(end.record)
+            if part and size > LARGEST_TURN:
+                yield tuple(part)
+                part, size = [], len(end.record)
+            part.append(end)
+        if part:
+            yield tuple(part)
 
     def _given_up(self, unit: Unit) -> list[int]:
         return [

@@ -54,7 +54,14 @@ def work(board: PostgresBoard, units: Sequence[str], turns: int, idle: int = 1) 
     seconds, answer = [], board.news(0)
     for _ in range(turns):
         ends = [
-            End(nodeid=unit.name, unit=unit.name, attempt=unit.attempt, outcome="passed", result=bytes(500))
+            End(
+                nodeid=unit.name,
+                unit=unit.name,
+                attempt=unit.attempt,
+                outcome="passed",
+                result=bytes(500),
+                record=bytes(300),
+            )
             for unit in answer.mine
         ]
         offers = tuple(Offer(unit, unit) for unit in units[:64])

@@ -287,12 +287,13 @@ def test_an_end_of_an_attempt_that_is_over_is_refused(fleet: Fleet) -> None:
     assert end(red, "a", 1).refused == ("a::1",)
 
 
-def test_records_are_taken_of_ends_that_were_counted(fleet: Fleet) -> None:
-    red = fleet.join("red")
+def test_machines_do_not_read_records_of_items_and_add_one_of_their_own_after_they_have_left(
+    fleet: Fleet,
+) -> None:
+    red, green = fleet.join("red"), fleet.join("green")
     take(red, "a")
-    end(red, "a", 1)
-    red.record("a::1", b"\0record")
-    red.record("b::1", b"never counted")
+    red.turn(Turn(ends=(End(nodeid="a::1", unit="a", attempt=1, outcome="passed", record=b"\0long"),)))
+    assert [(one.nodeid, one.record) for one in green.news(0).ends] == [("a::1", b"")]
     red.leave()
     red.run_record(b"\0run")
 
@@ -339,7 +340,6 @@ def test_a_lost_machine_may_change_nothing(fleet: Fleet) -> None:
         red.beat,
         red.leave,
         lambda: red.declare_lost("green", 99),
-        lambda: red.record("a::1", b""),
         lambda: red.hold(held, "gw0"),
         lambda: red.begin(held),
         lambda: red.settle(held),

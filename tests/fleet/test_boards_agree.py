@@ -101,7 +101,6 @@ class History:
             self.end_use: 1,
             self.forget: 2,
             self.end_holds: 1,
-            self.record: 1,
         }
         chosen = self.random.choices(list(operations), list(operations.values()))[0]
         if pair.name in self.run.machines or chosen in {self.join, self.news}:
@@ -122,6 +121,7 @@ class History:
                 attempt=unit.attempt - self.random.choice([0, 0, 0, 1]),
                 outcome="passed",
                 result=b"\0\xff",
+                record=self.random.choice([b"", b'\0\xff\\"{,}', bytes(1000)]),
                 next=after,
             )
             for unit in some
@@ -214,11 +214,6 @@ class History:
             worker = self.random.choice(WORKERS)
             pair.both(lambda board, _: board.end_holds(worker))
 
-    def record(self, pair: Pair) -> None:
-        if self.run.ends:
-            nodeid = self.random.choice(list(self.run.ends))
-            pair.both(lambda board, _: board.record(nodeid, b"record"))
-
     def compare(self) -> None:
         """Look whether both hold the same in the end."""
         if not self.run.exists:
@@ -229,7 +224,6 @@ class History:
         assert [replace(end, news=0) for end in contents.ends] == [
             replace(end, news=0) for end in self.run.ends.values()
         ]
-        assert contents.records == self.run.records
         tokens = {token.token: token for token in contents.tokens}
         assert {token: tokens.get(token, FleetToken(token=token)) for token in TOKENS} == {
             token: self.run.token(token) for token in TOKENS

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from pytest_dogfood.fleet.board import (
     Answer,
@@ -384,6 +385,22 @@ def test_a_client_that_freezes_while_it_sends_a_change_does_not_keep_the_row(
     assert [unit.name for unit in take(green, "u1").mine] == ["u1"]
     network.close()
     assert isinstance(frozen.exception(), BoardUnreachableError)
+
+
+def test_a_client_that_freezes_while_it_sends_a_record_keeps_nobody_waiting(
+    fleet: Fleet, through_proxy: Callable[[str], tuple[Proxy, PostgresBoard]]
+) -> None:
+    network, red = through_proxy("red")
+    green = fleet.join("green")
+    take(red, "u1")
+    network.stop_sending_after(b"the failure")
+    record = b"the failure" + bytes(2_000_000)
+    frozen = fleet.pool.submit(lambda: red.turn(Turn(ends=(replace(end("u1"), record=record),))))
+    assert network.is_stopped.wait(30)
+    assert [unit.name for unit in take(green, "u2").mine] == ["u2"]
+    network.close()
+    assert isinstance(frozen.exception(), BoardUnreachableError)
+    assert fleet.contents().ends == ()
 
 
 def test_a_client_that_freezes_while_it_reads_does_not_keep_the_row(

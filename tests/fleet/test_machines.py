@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.cli.main import main
+from pytest_dogfood.fleet.board import RunGoneError
 from pytest_dogfood.fleet.database.connection import Connection
+from pytest_dogfood.fleet.database.postgres import PostgresBoard
 from pytest_dogfood.fleet.database.tables import make_tables
 from tests.support.fleet_machines import Fleet, Machine, fleet, wait_until
 from tests.support.postgres import server
 from tests.support.run_results import read_junit
+from tests.support.tcp_proxy import proxy
 
 
 def chains(number: int, uses: int, *, seconds: float = 0.1) -> str:
@@ -279,6 +284,60 @@ def test_close_waits_for_machines_and_writes_one_report_of_all_of_them(
     late = made.start("report").end()
     assert late.status == 4
     assert "choose another name" in late.text
+
+
+def without_places(message: str) -> str:
+    """Return a message without directories and durations, which differ from run to run."""
+    return re.sub(r"took: .*", "", message.partition("\n\nreproduce: ")[0])
+
+
+def test_what_failed_on_a_machine_that_is_lost_is_reported_in_full(
+    new_fleet: Callable[..., Fleet],
+    fleet_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = {
+        "shop.journey.yaml": """
+        journeys:
+          - id: fails
+            establishes: [image]
+            steps: [run: "echo 'the image is broken'; echo 'and so is the shop' >&2; exit 7"]
+          - {id: rests-on-it, requires: [image], steps: [run: 'true']}
+          - id: waits
+            steps: [run: "echo waits >> $NOTES; until [ -e $NOTES.go ]; do sleep 0.1; done"]
+        """,
+        "test_a.py": "def test_sum():\n    one = 1\n    assert one + 1 == 3, 'it does not add up'\n",
+    }
+    made = new_fleet(files)
+    outside = PostgresBoard(made.url, made.name("full"), "")
+    with proxy(fleet_url, delay=0.15) as (_, slow), closing(outside):
+        lost = made.start("full", environment={"DOGFOOD_FLEET": slow})
+
+        def failures() -> int:
+            with suppress(RunGoneError):  # it has not begun yet
+                return sum(end.outcome in {"failed", "deferred"} for end in outside.contents().ends)
+            return 0
+
+        wait_until(lambda: failures() == 3)  # on the board; the machine has not even heard of it
+        lost.kill()
+    made.let_go()
+    end, alone = made.start("full").end(), made.start("").end()
+    monkeypatch.setenv("DOGFOOD_FLEET", made.url)
+    monkeypatch.chdir(made.root)
+    closed = main(["fleet", "close", made.name("full"), "--junit", "all.xml"])
+
+    assert (end.status, closed, alone.status) == (1, 1, 1), end.text
+    cases = read_junit(made.root / "all.xml")
+    assert {name: case.kind for name, case in cases.items()} == {
+        "fails": "failure",
+        "rests-on-it": "skipped",
+        "waits": "passed",
+        "test_sum": "failure",
+    }
+    assert {name: (case.kind, without_places(case.message)) for name, case in cases.items()} == {
+        name: (case.kind, without_places(case.message)) for name, case in alone.cases.items()
+    }
+    assert "and so is the shop" in cases["fails"].message
 
 
 def test_an_item_that_was_running_when_two_machines_were_lost_is_not_tried_again(

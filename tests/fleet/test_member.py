@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.fleet.board import (
@@ -203,24 +204,28 @@ def test_a_machine_whose_counter_stands_still_is_declared_lost(
     assert run.machines["red"].state is MachineState.HERE
 
 
-def test_records_follow_and_the_last_ends_are_sent_at_the_end(joining: Joining, run: MemoryRun) -> None:
-    leading, _ = joining()
+def test_the_last_ends_are_sent_at_the_end_with_their_records(joining: Joining, run: MemoryRun) -> None:
+    leading, board = joining()
     leading.member.ask(asking())
     leading.next_answer()
 
-    leading.member.send_record("a1", b"more")
-    said = leading.member.flush(Turn(ends=(END,)), 30)
+    first = replace(END, next="a2", record=b"of the first")
+    second = replace(END, nodeid="a2", record=b"of the second")
+    said = leading.member.flush([Turn(ends=(first,)), Turn(ends=(second,))], 30)
 
     assert said
-    assert [(end.nodeid, end.machine) for end in run.ends.values()] == [("a1", "red")]
-    assert run.records == {"a1": b"more"}
+    assert [(end.nodeid, end.record) for end in run.ends.values()] == [
+        ("a1", b"of the first"),
+        ("a2", b"of the second"),
+    ]
+    assert [turn.ends for turn in board.turns[1:]] == [(first,), (second,)]
 
 
 def test_signs_of_life_are_given_until_the_end(
     joining: Joining, run: MemoryRun, eventually: Eventually
 ) -> None:
     leading, _ = joining(lease=1.2)
-    assert leading.member.flush(Turn(), 30)
+    assert leading.member.flush((), 30)
     beats = run.machines["red"].beats
 
     assert eventually(lambda: run.machines["red"].beats > beats + 2)
@@ -237,7 +242,7 @@ def test_what_could_not_be_sent_at_the_end_is_told(joining: Joining) -> None:
     leading.next_answer()
     board.is_away = True
 
-    assert not leading.member.flush(Turn(ends=(END,)), 0.5)
+    assert not leading.member.flush([Turn(ends=(END,)), Turn()], 0.5)
 
 
 def test_a_run_can_be_stopped_for_all(joining: Joining, run: MemoryRun, eventually: Eventually) -> None:

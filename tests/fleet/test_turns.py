@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from pytest_dogfood.fleet.board import MOST_LOSSES, MOST_OFFERED, Answer, Board, End, Machine, Unit
-from pytest_dogfood.fleet.turns import Changes, Turns
+from pytest_dogfood.fleet.turns import LARGEST_TURN, Changes, Turns
 from pytest_dogfood.journey import Token
 from pytest_dogfood.scheduling.queue import Job
 from pytest_dogfood.scheduling.shared_queue import SharedQueue
@@ -39,8 +39,8 @@ class Side:
     def look(self) -> None:
         self.turns.look_at(self.board.beat())
 
-    def end(self, nodeid: str, outcome: str = "passed") -> None:
-        self.turns.end(self.ids.index(nodeid), outcome, b"")
+    def end(self, nodeid: str, outcome: str = "passed", record: bytes = b"") -> None:
+        self.turns.end(self.ids.index(nodeid), outcome, b"", record)
 
 
 @pytest.fixture
@@ -108,6 +108,21 @@ def test_ends_stay_until_a_turn_with_them_is_answered(run: MemoryRun) -> None:
     red.turn()
     assert red.turns.next_turn(0).ends == ()
     assert run.ends.keys() == {"a", "b"}
+
+
+def test_what_is_too_much_for_one_turn_is_told_in_several(run: MemoryRun) -> None:
+    red = Side(run, "red")
+    red.turn(2)
+    for nodeid, size in (("b", LARGEST_TURN + 1), ("c", LARGEST_TURN // 2), ("a", LARGEST_TURN // 2)):
+        red.end(nodeid, record=bytes(size))
+    parts = [["b"], ["c", "a"]]
+    assert [[end.nodeid for end in turn.ends] for turn in red.turns.last_turns()] == parts
+    for part in parts:
+        assert [end.nodeid for end in red.turns.next_turn(0).ends] == part
+        assert not red.turns.is_done
+        red.turn()
+    assert red.turns.last_turns() == ()
+    assert [len(end.record) for end in run.ends.values()] == [LARGEST_TURN + 1, *2 * [LARGEST_TURN // 2]]
 
 
 def test_what_was_taken_unheard_is_heard_in_the_next_answer(run: MemoryRun) -> None:

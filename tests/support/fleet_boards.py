@@ -35,7 +35,6 @@ class MemoryRun:
         self.machines: dict[str, Machine] = {}
         self.units: dict[str, Unit] = {}
         self.ends: dict[str, End] = {}
-        self.records: dict[str, bytes] = {}
         self.run_records: dict[str, bytes] = {}
         self.tokens: dict[Token, FleetToken] = {}
         self._last_turn: dict[str, int] = {}
@@ -95,11 +94,6 @@ class MemoryRun:
             stopped=self.stopped,
             closed=bool(self.closed),
         )
-
-    def record(self, me: str, nodeid: str, record: bytes) -> None:
-        self._require(me)
-        if nodeid in self.ends and self.ends[nodeid].machine == me:
-            self.records[nodeid] = record
 
     def stop(self, me: str, why: str) -> None:
         self._change(me)
@@ -226,7 +220,7 @@ class MemoryRun:
         return tuple(self.machines[name] for name in sorted(self.machines))
 
     def _ends_after(self, seen: int) -> tuple[End, ...]:
-        return tuple(end for end in self.ends.values() if end.news > seen)
+        return tuple(replace(end, record=b"") for end in self.ends.values() if end.news > seen)
 
     def _end(self, me: str, end: End) -> None:
         unit = self.units[end.unit]
@@ -303,9 +297,6 @@ class MemoryBoard:
 
     def news(self, seen: int, aside: Sequence[str] = ()) -> Answer:
         return self.run.answer(self.machine, seen, aside)
-
-    def record(self, nodeid: str, record: bytes) -> None:
-        self.run.record(self.machine, nodeid, record)
 
     def run_record(self, content: bytes) -> None:
         self.run.run_records[self.machine] = content

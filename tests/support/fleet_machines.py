@@ -121,7 +121,8 @@ class Fleet:
     ) -> Machine:
         """Start one more machine with a checkout of the project as it is now.
 
-        With `namespaces` it sees only its own processes, mounts and host name; only root may do that everywhere.
+        Without the name of a run it runs all by itself. With `namespaces` it sees only its own processes, mounts and
+        host name; only root may do that everywhere.
         """
         number = len(self.machines) + 1
         place = self.root / f"m{number}"
@@ -143,7 +144,9 @@ class Fleet:
             process = subprocess.Popen(
                 [
                     *(OWN_NAMESPACES if namespaces else ()),
-                    *(sys.executable, "-m", "pytest", *words, "--dogfood-fleet", self.name(run), *arguments),
+                    *(sys.executable, "-m", "pytest", *words),
+                    *(("--dogfood-fleet", self.name(run)) if run else ()),
+                    *arguments,
                 ],
                 cwd=place / "checkout",
                 env={

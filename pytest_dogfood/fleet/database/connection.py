@@ -41,6 +41,9 @@ packet is not noticed.
 
 _VERSION_WITH_ALL_LIMITS = 170_000
 
+_LIMIT: Statement = ("", {})
+"""Stands for the statement that sets the limits, in the words of the server's version."""
+
 
 class RightsError(BoardUnusableError):
     """The role may not do what was asked for; `said` is what the database said."""
@@ -97,17 +100,25 @@ class Connection:
         self._lock = Lock()
         self._open: psycopg.Connection[Row] | None = None
 
-    def change(self, statements: Sequence[Statement], after: Sequence[Statement] = ()) -> list[list[Row]]:
-        """Run statements as one transaction, and those `after` it, in one round trip; return the rows of each.
+    def change(
+        self,
+        statements: Sequence[Statement],
+        *,
+        before: Sequence[Statement] = (),
+        after: Sequence[Statement] = (),
+    ) -> list[list[Row]]:
+        """Run statements as one transaction, and those `after` it, in one round trip; return the rows of both.
 
         Each statement sees what was committed before it began: what follows the lock on a row sees what was done by
         those who had the lock before. What may have much to say belongs `after`, where all see the same contents:
-        a client that freezes before it has read everything keeps the server, and would keep the lock.
+        a client that freezes before it has read everything keeps the server, and would keep the lock. What brings much
+        belongs `before`: it is part of the transaction, but takes no locks, and may take longer than LIMITS allow.
         """
-        last = len(statements) + 2
+        first = len(before) + 2
+        last = first + len(statements)
         then = [(_BEGIN_TO_READ, {}), *after, ("COMMIT", {})] if after else []
-        answers = self._run([(_BEGIN, {}), *statements, ("COMMIT", {}), *then], limited=True)
-        return [*answers[2:last], *answers[last + 2 : -1]]
+        answers = self._run([(_BEGIN, {}), *before, _LIMIT, *statements, ("COMMIT", {}), *then])
+        return [*answers[first:last], *answers[last + 2 : -1]]
 
     def read(self, *statements: Statement) -> list[list[Row]]:
         """Run statements in one round trip; return the rows of each. All or none of their changes are made."""
@@ -121,25 +132,23 @@ class Connection:
         with self._lock:
             self._drop()
 
-    def _run(self, statements: Sequence[Statement], *, limited: bool = False) -> list[list[Row]]:
-        """Run statements, with limits after the first if it is a change."""
+    def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         with self._lock:
             was_open = self._open is not None
             try:
-                return self._run_once(statements, limited=limited)
+                return self._run_once(statements)
             except BoardUnreachableError:
                 # The server may have been restarted since the last call. All statements may be sent twice.
                 if not was_open:
                     raise
-                return self._run_once(statements, limited=limited)
+                return self._run_once(statements)
 
-    def _run_once(self, statements: Sequence[Statement], *, limited: bool) -> list[list[Row]]:
+    def _run_once(self, statements: Sequence[Statement]) -> list[list[Row]]:
         connection = self._connection()
-        if limited:
-            begin, *rest = statements
-            statements = [begin, _limits(connection.info.server_version), *rest]
         import psycopg
 
+        limits = _limits(connection.info.server_version)
+        statements = [limits if one is _LIMIT else one for one in statements]
         try:
             with connection.pipeline():
                 cursors = [connection.execute(text, given) for text, given in statements]

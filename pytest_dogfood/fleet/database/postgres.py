@@ -85,6 +85,7 @@ class PostgresBoard:
             sql.ADD_UNITS,
             sql.ADD_MACHINE,
             sql.MY_STATE,
+            before=(),
             after=(sql.RUN, sql.MACHINES, sql.UNITS, sql.ENDS),
             **given,
         )
@@ -124,6 +125,7 @@ class PostgresBoard:
         rows = self._change(
             sql.LOCK,
             *steps.values(),
+            before=(sql.CARRY_RECORDS,) if has_ends else (),
             after=(sql.ENDS,),
             turn=self._turns,
             fails=stored_texts(turn.fails),
@@ -132,6 +134,7 @@ class PostgresBoard:
             attempts=[end.attempt for end in turn.ends],
             outcomes=stored_texts(end.outcome for end in turn.ends),
             results=[end.result for end in turn.ends],
+            records=[end.record for end in turn.ends],
             nexts=stored_texts(end.next for end in turn.ends),
             back=stored_texts(turn.back),
             offers=stored_texts(offer.unit for offer in turn.offers),
@@ -152,11 +155,6 @@ class PostgresBoard:
         has_news = bool(polled) and polled[0][0] > seen
         ends = self._read((sql.ENDS, {"seen": seen}))[0] if has_news else []
         return self._answer(polled, ends, ())
-
-    def record(self, nodeid: str, record: bytes) -> None:
-        given = {"nodeid": to_stored(nodeid), "record": record}
-        _, state = self._read((sql.RECORD, given), (sql.MY_STATE, {}))
-        self._require_here(state)
 
     def run_record(self, content: bytes) -> None:
         (written,) = self._read((sql.RUN_RECORD, {"record": content}))
@@ -246,14 +244,13 @@ class PostgresBoard:
             sql.WHOLE_RUN,
             sql.MACHINES,
             sql.UNITS,
-            sql.ENDS,
+            sql.ENDS_AND_RECORDS,
             sql.TOKENS,
-            sql.RECORDS,
             sql.RUN_RECORDS,
             sql.SILENT_FOR,
         )
         keys = {**self._keys, "seen": 0}
-        run, machines, units, ends, tokens, records, run_records, silent = self._repeated(
+        run, machines, units, ends, tokens, run_records, silent = self._repeated(
             lambda: self._connection.read_at_once([(text, keys) for text in texts])
         )
         self._require_run(run)
@@ -269,7 +266,6 @@ class PostgresBoard:
             units=tuple(read_unit(row) for row in units),
             ends=tuple(read_end(row) for row in ends),
             tokens=tuple(read_token(row) for row in tokens),
-            records={from_stored(nodeid): record for nodeid, record in records},
             run_records={from_stored(name): record for name, record in run_records},
             silent_for={from_stored(name): seconds for name, seconds in silent},
         )
@@ -304,15 +300,17 @@ class PostgresBoard:
 
     def _change_here(self, *texts: str, **given: object) -> list[Row]:
         """Make a change as a machine that is here; return the rows of the last statement."""
-        rows = self._change(sql.LOCK, *texts, sql.MY_STATE, after=(), **given)
+        rows = self._change(sql.LOCK, *texts, sql.MY_STATE, before=(), after=(), **given)
         self._require_here(rows[-1])
         return rows[-2]
 
-    def _change(self, *texts: str, after: Sequence[str] = (), **given: object) -> list[list[Row]]:
+    def _change(
+        self, *texts: str, before: Sequence[str] = (), after: Sequence[str] = (), **given: object
+    ) -> list[list[Row]]:
         """Make changes in one transaction, and read `after` it; raises RunGoneError if there is no run."""
         keys = {**self._keys, **given}
-        changes, reads = [(text, keys) for text in texts], [(text, keys) for text in after]
-        rows = self._repeated(lambda: self._connection.change(changes, reads))
+        brought, changes, reads = ([(text, keys) for text in part] for part in (before, texts, after))
+        rows = self._repeated(lambda: self._connection.change(changes, before=brought, after=reads))
         if texts[0] == sql.LOCK:
             self._require_run(rows[0])
         return rows

@@ -47,13 +47,14 @@ def read_unit(row: Row) -> Unit:
 
 
 def read_end(row: Row) -> End:
-    nodeid, unit, attempt, outcome, result, after, machine, news = row
+    nodeid, unit, attempt, outcome, result, record, after, machine, news = row
     return End(
         nodeid=from_stored(nodeid),
         unit=from_stored(unit),
         attempt=attempt,
         outcome=from_stored(outcome),
         result=result,
+        record=record,
         next=from_stored(after),
         machine=from_stored(machine),
         news=news,

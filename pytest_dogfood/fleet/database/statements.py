@@ -71,12 +71,20 @@ SELECT unit, machine, attempt, current, lost_in, lost_on, losses, done FROM flee
 WHERE run = %(run)s ORDER BY unit
 """
 
-ENDS = """
-SELECT nodeid, unit, attempt, outcome, result, next, machine, news FROM fleet_ends
+_ENDS = """
+SELECT nodeid, unit, attempt, outcome, result, {record}, next, machine, news FROM fleet_ends
 WHERE run = %(run)s AND news > %(seen)s ORDER BY news, place
 """
 
+ENDS = _ENDS.format(record="''::bytea")
+"""Without the records of the items, which only a report needs."""
+
 # A turn.
+
+CARRY_RECORDS = """
+SELECT length(set_config('dogfood.records', (%(records)b::bytea[])::text, true))
+"""
+"""Records may be large. This comes before the lock, so that a slow line has brought them before others have to wait."""
 
 BEGIN_TURN = """
 UPDATE fleet_machines SET turn = %(turn)s, fails = %(fails)s::text[]
@@ -90,11 +98,11 @@ EXISTS (SELECT FROM fleet_machines
 """
 
 ADD_ENDS = f"""
-INSERT INTO fleet_ends (run, nodeid, news, place, machine, unit, attempt, outcome, result, next)
-SELECT %(run)s, e.nodeid, r.news, e.place, %(me)s, e.unit, e.attempt, e.outcome, e.result, e.next
+INSERT INTO fleet_ends (run, nodeid, news, place, machine, unit, attempt, outcome, result, record, next)
+SELECT %(run)s, e.nodeid, r.news, e.place, %(me)s, e.unit, e.attempt, e.outcome, e.result, e.record, e.next
 FROM unnest(%(nodeids)s::text[], %(units)s::text[], %(attempts)s::integer[], %(outcomes)s::text[],
-    %(results)b::bytea[], %(nexts)s::text[])
-    WITH ORDINALITY AS e (nodeid, unit, attempt, outcome, result, next, place)
+    %(results)b::bytea[], current_setting('dogfood.records')::bytea[], %(nexts)s::text[])
+    WITH ORDINALITY AS e (nodeid, unit, attempt, outcome, result, record, next, place)
 JOIN fleet_units u ON u.run = %(run)s AND u.unit = e.unit AND u.machine = %(me)s AND u.attempt = e.attempt
 JOIN fleet_runs r ON r.run = %(run)s AND r.closed IS NULL
 WHERE NOT u.done AND {_IS_MY_TURN}
@@ -148,11 +156,6 @@ LEFT JOIN fleet_units u ON u.run = r.run AND u.machine = %(me)s AND NOT u.done
 WHERE r.run = %(run)s ORDER BY u.unit
 """
 """The run, the units that are free again, and in each row a unit of the machine, if it has one: all at one time."""
-
-RECORD = f"""
-UPDATE fleet_ends SET record = %(record)b
-WHERE run = %(run)s AND nodeid = %(nodeid)s AND machine = %(me)s AND {_IS_HERE}
-"""
 
 RUN_RECORD = """
 UPDATE fleet_machines SET record = %(record)b WHERE run = %(run)s AND machine = %(me)s RETURNING machine
@@ -294,9 +297,7 @@ SELECT agreement, {_MOMENT.format("begun")}, {_MOMENT.format("changed")}, stoppe
 FROM fleet_runs WHERE run = %(run)s
 """
 
-RECORDS = """
-SELECT nodeid, record FROM fleet_ends WHERE run = %(run)s AND record IS NOT NULL ORDER BY news, place
-"""
+ENDS_AND_RECORDS = _ENDS.format(record="record")
 
 RUN_RECORDS = """
 SELECT machine, record FROM fleet_machines WHERE run = %(run)s AND record IS NOT NULL ORDER BY machine

@@ -64,8 +64,8 @@ CREATE TABLE fleet_ends (
     attempt integer NOT NULL,
     outcome text NOT NULL,
     result bytea NOT NULL,
+    record bytea NOT NULL,
     next text NOT NULL,
-    record bytea,
     PRIMARY KEY (run, nodeid)
 );
 CREATE INDEX fleet_ends_news ON fleet_ends (run, news);
