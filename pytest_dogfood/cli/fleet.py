@@ -209,11 +209,15 @@ def _machines(run: RunContents) -> Iterator[tuple[str, ...]]:
     held = Counter(unit.machine for unit in run.units if not unit.done)
     for machine in run.machines:
         is_here = machine.state == "here"
-        seen = run.silent_for.get(machine.name, 0.0)
+        seen, lost = run.silent_for.get(machine.name, 0.0), run.losses.after.get(machine.name)
         yield (
             machine.name,
             machine.host,
-            f"here, seen {seconds_in_words(round(seen))} ago" if is_here else machine.state,
+            f"here, seen {seconds_in_words(round(seen))} ago"
+            if is_here
+            else machine.state
+            if lost is None
+            else f"lost after {seconds_in_words(round(lost))}",
             counted(machine.workers, "worker"),
             f"{counted(items[machine.name], 'item')} ended",
             f"runs {counted(held[machine.name], 'unit')}" if is_here else "",

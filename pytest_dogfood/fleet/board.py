@@ -202,11 +202,23 @@ class FleetToken(Struct, frozen=True, kw_only=True):
     changes: int = 0
 
 
+class Losses(Struct, frozen=True, kw_only=True):
+    """What was lost with machines, for people: nothing is decided by it.
+
+    `after` has, for each lost machine, the seconds from when it joined to when it was declared lost, by the board's
+    clock. `units` are those that were lost with one.
+    """
+
+    after: Mapping[str, float] = field(default_factory=dict)
+    units: tuple[Unit, ...] = ()
+
+
 class RunContents(Struct, frozen=True, kw_only=True):
     """All of a run, for those who look at it from outside. `begun`, `changed` and `closed` are moments in words.
 
-    The ends have their records. `run_records` are those of machines, by name. `silent_for` are the seconds since the
-    last beat of each machine, for people only: nothing is decided by them.
+    The ends have their records. `run_records` are those of machines, by name. What follows is for people, and nothing
+    is decided by it: `silent_for` are the seconds since the last beat of each machine; `joined` and `ended` tell how
+    many seconds after the run had begun a machine joined, and the end of an item, by its node id, was counted.
     """
 
     run: str
@@ -221,6 +233,9 @@ class RunContents(Struct, frozen=True, kw_only=True):
     tokens: tuple[FleetToken, ...] = ()
     run_records: Mapping[str, bytes] = field(default_factory=dict)
     silent_for: Mapping[str, float] = field(default_factory=dict)
+    joined: Mapping[str, float] = field(default_factory=dict)
+    ended: Mapping[str, float] = field(default_factory=dict)
+    losses: Losses = Losses()
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):
@@ -266,6 +281,9 @@ class Board(Protocol):
 
         Return whether it is lost now, whoever has declared it.
         """
+
+    def losses(self) -> Losses:
+        """Return what was lost with machines so far."""
 
     def leave(self) -> tuple[FleetToken, ...] | None:
         """Leave the run and return None; what the machine held is free.

@@ -360,6 +360,8 @@ class FleetPlugin:
                     "lost touch with the fleet at the end; others run again what they do not know"
                 )
                 return
+            if self._so_far.has_losses:
+                self._so_far.note_losses(self._board.losses(), self._queue.units, self._ids)
             if (tokens := self._board.leave()) is not None:
                 self._release(tokens)
                 self._board.leave()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.fleet.board import Machine, MachineState
+from pytest_dogfood.fleet.board import Losses, Machine, MachineState
+from pytest_dogfood.fleet.units import loss_in_words, taken_over
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import listed
 
@@ -17,15 +18,27 @@ from pytest_dogfood.outcomes import listed
 class RunSoFar(Struct):
     """What a machine knows of the run: where each item has ended, by node id, and where it was bad, if not here.
 
-    `stopped` says which machine has stopped the run and why, `trouble` why this machine's part does not count.
+    `losses` says of each lost machine what became of its items, `stopped` which machine has stopped the run and why,
+    `trouble` why this machine's part does not count.
     """
 
     ended_by: dict[str, str] = field(default_factory=dict)
     bad_elsewhere: dict[str, str] = field(default_factory=dict)
     machines: Mapping[str, Machine] = field(default_factory=dict)
+    losses: Mapping[str, str] = field(default_factory=dict)
     journeys: Mapping[str, JourneyId] = field(default_factory=dict)
     stopped: str = ""
     trouble: str = ""
+
+    @property
+    def has_losses(self) -> bool:
+        return any(machine.state is MachineState.LOST for machine in self.machines.values())
+
+    def note_losses(self, losses: Losses, units: Mapping[str, Sequence[int]], ids: Sequence[str]) -> None:
+        """Note what became of the items of lost machines; `units` are places in `ids`, the node ids."""
+        items = {unit: [ids[index] for index in indices] for unit, indices in units.items()}
+        taken = taken_over(losses, items, self.ended_by)
+        self.losses = {name: loss_in_words(seconds, taken[name]) for name, seconds in losses.after.items()}
 
 
 class FleetSummary:
@@ -67,6 +80,7 @@ class FleetSummary:
         parts = []
         for name in sorted(names, key=lambda one: (-numbers[one], one)):
             machine = self._so_far.machines.get(name)
-            lost = " (lost)" if machine is not None and machine.state is MachineState.LOST else ""
-            parts.append(f"{name} {counted(numbers[name], 'item')}{lost}")
+            lost = "lost" if machine is not None and machine.state is MachineState.LOST else ""
+            lost = self._so_far.losses.get(name, lost)
+            parts.append(f"{name} {counted(numbers[name], 'item')}{lost and f' ({lost})'}")
         return f"{counted(len(parts), 'machine')}: {', '.join(parts)}"

@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from pytest_dogfood.diagnostics import counted, seconds_in_words
+from pytest_dogfood.fleet.board import Losses
+from pytest_dogfood.outcomes import listed
 from pytest_dogfood.scheduling.queue import Job, in_chain_order
 from pytest_dogfood.scheduling.shards import file_of
 from pytest_dogfood.walks import in_order
@@ -61,3 +64,29 @@ def order_of_chains(ids: Sequence[str], jobs: Sequence[Job]) -> str:
             orders[chain].append(ids[index])
     content = json.dumps(sorted(orders.values()))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def taken_over(
+    losses: Losses, items: Mapping[str, Iterable[str]], ended_by: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return for each lost machine the items that others have run in its place, with the machine that has.
+
+    `items` are the node ids of each unit, `ended_by` the machines on which they have ended.
+    """
+    found: dict[str, dict[str, str]] = {name: {} for name in losses.after}
+    for unit in losses.units:
+        before: set[str] = set()
+        for lost in unit.lost_on:
+            before.add(
+                lost
+            )  # what ended on it, or on one that had the unit before it, was not taken over from it
+            taken = {one: ended_by[one] for one in items[unit.name] if ended_by.get(one, lost) not in before}
+            found.setdefault(lost, {}).update(taken)
+    return found
+
+
+def loss_in_words(seconds: float, items: Mapping[str, str]) -> str:
+    """Return how long a machine took part until it was declared lost, and which machines have run its items."""
+    said = f"lost after {seconds_in_words(round(seconds))}"
+    by = listed(sorted(set(items.values())))
+    return f"{said}; {counted(len(items), 'item')} taken over by {by}" if items else said

@@ -13,6 +13,7 @@ from pytest_dogfood.fleet.board import (
     End,
     FleetToken,
     Joined,
+    Losses,
     Machine,
     MachineLostError,
     MachineState,
@@ -326,6 +327,22 @@ def test_the_units_of_a_lost_machine_are_free_and_tell_of_the_loss(fleet: Fleet)
     assert fleet.unit("a") == Unit(name="a", attempt=1, lost_in=("a::2",), lost_on=("red",), losses=1)
     assert fleet.unit("b") == Unit(name="b", machine="red", attempt=1, done=True)
     assert fleet.machine("red").state is MachineState.LOST
+
+
+def test_losses_tell_which_units_were_lost_with_which_machines(fleet: Fleet) -> None:
+    red, green, blue = fleet.join("red"), fleet.join("green"), fleet.join("blue")
+    assert blue.losses() == Losses()
+    take(red, "a", "b", idle=2)
+    end(red, "b", 1, last=True)
+    lose(green, "red")
+    take(green, "a")
+    lose(blue, "green")
+    losses = blue.losses()
+    assert losses.after.keys() == {"red", "green"}
+    assert all(0 <= seconds < 600 for seconds in losses.after.values())
+    assert losses.units == (
+        Unit(name="a", attempt=2, lost_in=("a::1", "a::1"), lost_on=("red", "green"), losses=2),
+    )
 
 
 def test_a_lost_machine_may_change_nothing(fleet: Fleet) -> None:

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from pytest_dogfood.fleet.units import order_of_chains, units_of, with_units
+from pytest_dogfood.fleet.board import Losses, Unit
+from pytest_dogfood.fleet.units import loss_in_words, order_of_chains, taken_over, units_of, with_units
 from pytest_dogfood.scheduling.plan import Plan, make_plan
 from pytest_dogfood.scheduling.queue import Job, jobs_for
 from pytest_dogfood.scheduling.shared_queue import SharedQueue
@@ -90,3 +91,21 @@ def test_units_have_the_same_names_and_members_whatever_the_order_of_the_items(
             job.index: job.chain for job in jobs_for(ids, plan, "load") if job.chain
         }
     assert found[0] == found[1]
+
+
+def test_what_ends_elsewhere_after_a_loss_was_taken_over_from_the_lost_machine() -> None:
+    units = (
+        Unit(name="a1", machine="blue", lost_on=("red", "green"), losses=2, done=True),
+        Unit(name="b1", machine="green", lost_on=("red",), losses=1),
+    )
+    items = {"a1": ["a1", "a2", "a3"], "b1": ["b1", "b2"], "c1": ["c1"]}
+    ended_by = {"a1": "red", "a2": "green", "a3": "blue", "b1": "green", "c1": "blue"}
+    taken = taken_over(Losses(after={"red": 40, "green": 90, "white": 5}, units=units), items, ended_by)
+    assert taken == {
+        "red": {"a2": "green", "a3": "blue", "b1": "green"},
+        "green": {"a3": "blue"},
+        "white": {},
+    }
+    assert loss_in_words(40.4, taken["red"]) == "lost after 40 s; 3 items taken over by blue, green"
+    assert loss_in_words(90, taken["green"]) == "lost after 90 s; 1 item taken over by blue"
+    assert loss_in_words(5, taken["white"]) == "lost after 5 s"

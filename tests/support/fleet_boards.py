@@ -11,6 +11,7 @@ from pytest_dogfood.fleet.board import (
     End,
     FleetToken,
     Joined,
+    Losses,
     Machine,
     MachineLostError,
     MachineState,
@@ -121,6 +122,13 @@ class MemoryRun:
                     )
             self._end_uses_and_holds(machine, lost=True)
         return self.machines[machine].state is MachineState.LOST
+
+    def losses(self) -> Losses:
+        lost = [name for name, machine in self.machines.items() if machine.state is MachineState.LOST]
+        return Losses(
+            after=dict.fromkeys(sorted(lost), 0.0),
+            units=_by_name(unit for unit in self.units.values() if unit.lost_on),
+        )
 
     def leave(self, me: str) -> tuple[FleetToken, ...] | None:
         if me in self.machines and self.machines[me].state is MachineState.LEFT:
@@ -309,6 +317,9 @@ class MemoryBoard:
 
     def declare_lost(self, machine: str, beats: int) -> bool:
         return self.run.declare_lost(self.machine, machine, beats)
+
+    def losses(self) -> Losses:
+        return self.run.losses()
 
     def leave(self) -> tuple[FleetToken, ...] | None:
         return self.run.leave(self.machine)

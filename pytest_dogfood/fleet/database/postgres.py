@@ -12,6 +12,7 @@ from pytest_dogfood.fleet.board import (
     BoardUnreachableError,
     FleetToken,
     Joined,
+    Losses,
     Machine,
     MachineLostError,
     MachineState,
@@ -176,6 +177,10 @@ class PostgresBoard:
         ((state,),) = self._change_here(sql.DECLARE_LOST, *repairs, sql.STATE_OF, **given) or [("",)]
         return bool(state == MachineState.LOST)
 
+    def losses(self) -> Losses:
+        after, units = self._read((sql.LOST_AFTER, {}), (sql.LOST_UNITS, {}))
+        return _losses(after, units)
+
     def leave(self) -> tuple[FleetToken, ...] | None:
         *_, state, releasing = self._change(
             sql.LOCK,
@@ -248,11 +253,16 @@ class PostgresBoard:
             sql.TOKENS,
             sql.RUN_RECORDS,
             sql.SILENT_FOR,
+            sql.JOINED,
+            sql.ENDED,
+            sql.LOST_AFTER,
+            sql.LOST_UNITS,
         )
         keys = {**self._keys, "seen": 0}
-        run, machines, units, ends, tokens, run_records, silent = self._repeated(
+        run, machines, units, ends, tokens, run_records, *times, after, lost = self._repeated(
             lambda: self._connection.read_at_once([(text, keys) for text in texts])
         )
+        silent, joined, ended = ({from_stored(name): seconds for name, seconds in rows} for rows in times)
         self._require_run(run)
         ((agreement, begun, changed, stopped, closed),) = run
         return RunContents(
@@ -267,7 +277,10 @@ class PostgresBoard:
             ends=tuple(read_end(row) for row in ends),
             tokens=tuple(read_token(row) for row in tokens),
             run_records={from_stored(name): record for name, record in run_records},
-            silent_for={from_stored(name): seconds for name, seconds in silent},
+            silent_for=silent,
+            joined=joined,
+            ended=ended,
+            losses=_losses(after, lost),
         )
 
     def runs(self) -> tuple[RunSummary, ...]:
@@ -358,3 +371,9 @@ class PostgresBoard:
                     else ""
                 )
             )
+
+
+def _losses(after: Sequence[Row], units: Sequence[Row]) -> Losses:
+    return Losses(
+        after={from_stored(name): seconds for name, seconds in after}, units=tuple(map(read_unit, units))
+    )

@@ -66,10 +66,11 @@ MACHINES = """
 SELECT machine, host, workers, beats, state, fails FROM fleet_machines WHERE run = %(run)s ORDER BY machine
 """
 
-UNITS = """
-SELECT unit, machine, attempt, current, lost_in, lost_on, losses, done FROM fleet_units
-WHERE run = %(run)s ORDER BY unit
+_UNITS = """
+SELECT unit, machine, attempt, current, lost_in, lost_on, losses, done FROM fleet_units WHERE run = %(run)s
 """
+
+UNITS = f"{_UNITS} ORDER BY unit"
 
 _ENDS = """
 SELECT nodeid, unit, attempt, outcome, result, {record}, next, machine, news FROM fleet_ends
@@ -173,7 +174,7 @@ WHERE run = %(run)s AND machine = %(me)s AND state = 'here' RETURNING beats
 """
 
 DECLARE_LOST = f"""
-UPDATE fleet_machines SET state = 'lost'
+UPDATE fleet_machines SET state = 'lost', lost_at = now()
 WHERE run = %(run)s AND machine = %(other)s AND beats = %(beats)s AND state = 'here' AND {_IS_HERE}
 """
 
@@ -191,6 +192,15 @@ UPDATE fleet_units SET machine = '', current = '' WHERE run = %(run)s AND machin
 
 STATE_OF = """
 SELECT state FROM fleet_machines WHERE run = %(run)s AND machine = %(other)s
+"""
+
+LOST_UNITS = f"""
+{_UNITS} AND lost_on <> '{{}}' ORDER BY unit
+"""
+
+LOST_AFTER = """
+SELECT machine, extract(epoch FROM lost_at - joined)::double precision FROM fleet_machines
+WHERE run = %(run)s AND lost_at IS NOT NULL ORDER BY machine
 """
 
 LEAVE = f"""
@@ -301,6 +311,16 @@ ENDS_AND_RECORDS = _ENDS.format(record="record")
 
 RUN_RECORDS = """
 SELECT machine, record FROM fleet_machines WHERE run = %(run)s AND record IS NOT NULL ORDER BY machine
+"""
+
+JOINED = """
+SELECT m.machine, extract(epoch FROM m.joined - r.begun)::double precision FROM fleet_machines m
+JOIN fleet_runs r USING (run) WHERE run = %(run)s ORDER BY m.machine
+"""
+
+ENDED = """
+SELECT e.nodeid, extract(epoch FROM e.ended - r.begun)::double precision FROM fleet_ends e
+JOIN fleet_runs r USING (run) WHERE run = %(run)s ORDER BY e.news, e.place
 """
 
 SILENT_FOR = """

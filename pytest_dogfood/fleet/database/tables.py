@@ -37,7 +37,9 @@ CREATE TABLE fleet_machines (
     state text NOT NULL DEFAULT 'here',
     fails text[] NOT NULL DEFAULT '{}',
     dead_workers text[] NOT NULL DEFAULT '{}',
+    joined timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now(),
+    lost_at timestamptz,
     record bytea,
     PRIMARY KEY (run, machine)
 );
@@ -58,6 +60,7 @@ CREATE TABLE fleet_ends (
     run text NOT NULL,
     nodeid text NOT NULL,
     news bigint NOT NULL,
+    ended timestamptz NOT NULL DEFAULT now(),
     place integer NOT NULL,
     machine text NOT NULL,
     unit text NOT NULL,
