@@ -136,7 +136,8 @@ class ExpectedText(Struct, frozen=True, kw_only=True):
     expected: str = "text"
 
     def read(self, node: Node, findings: Findings) -> str | None:
-        text = read_text(node, findings, self.expected, empty=self.empty)
+        nothing = 'to expect nothing at all, write {equals: ""}'
+        text = read_text(node, findings, self.expected, empty=self.empty, if_empty=nothing)
         found = next(filter(None, _OF_A_SHELL.findall(text or "")), "")
         if not found:
             return text
@@ -233,7 +234,7 @@ class FreeMap(Struct, frozen=True, kw_only=True):
 
     def read(self, node: Node, findings: Findings) -> dict[str, Any] | None:
         if not isinstance(node, MapNode):
-            refuse(node, self.expected, findings)
+            refuse(node, self.expected, findings, 'the expression "@" is the whole value: {"@": [1, 2]}')
             return None
         if not node.entries:
             refuse_empty(node, CHECKS_NOTHING, self.expected, findings)

@@ -52,14 +52,20 @@ def refuse(node: Node, expected: str, findings: Findings, hint: str = "") -> Non
         findings.add(node, "wrong-type", f"expected {expected}, not {described(node)}", hint=hint)
 
 
-def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = False) -> str | None:
-    """Return the text of a scalar, whatever type YAML would give it; report an invalid one."""
+def read_text(
+    node: Node, findings: Findings, expected: str, *, empty: bool = False, if_empty: str = ""
+) -> str | None:
+    """Return the text of a scalar, whatever type YAML would give it; report an invalid one.
+
+    `if_empty` is the hint for empty text where that is not allowed.
+    """
     if not isinstance(node, ScalarNode):
         refuse(node, expected, findings, "put it in quotes, or under `|`, if it is meant as text")
     elif node.plain and node.value in NULLS:
         refuse(node, expected, findings, 'write "" for empty text' if empty else "")
     elif not node.value and not empty:
-        findings.add(node, "missing-value", f"a value is missing: expected {expected}, not empty text")
+        message = f"a value is missing: expected {expected}, not empty text"
+        findings.add(node, "missing-value", message, hint=if_empty)
     elif "\0" in node.value:
         findings.add(node, "nul-byte", f"a NUL byte in {expected}", hint="no command or file takes it")
     else:

@@ -1,4 +1,4 @@
-"""A copy of the directories that a run has kept of a journey, and the variables that its steps had."""
+"""A copy of the directories that a run has kept of a journey, and the variables that its last step had."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean, printable
 from pytest_dogfood.execution.shell import shell_argv
+from pytest_dogfood.execution.step import expand
 from pytest_dogfood.execution.terminal import StepPlace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token
@@ -164,7 +165,7 @@ class KeptState:
         return self._parts[0]
 
     def variables(self, directory: Path) -> tuple[dict[str, str], list[str]]:
-        """Return the variables that this plugin had set, for the copy in a directory, and the names of secret ones.
+        """Return what this plugin and the last step had set, for the copy in a directory, and the names of secret ones.
 
         Of a pack only those count which the journey here sets too: others, such as LD_PRELOAD, could run its files.
         """
@@ -181,6 +182,8 @@ class KeptState:
         values: dict[str, str | None] = dict(self._tried.variables)
         for step in self._tried.steps:
             values |= step.saved
+        if self._pack is None and self._tried.steps:
+            values |= self._tried.steps[-1].env
         return values
 
     def _ignored(self) -> list[str]:
@@ -244,6 +247,12 @@ class KeptState:
         """Return what the last step had, in the copy in a directory."""
         values, secret = self.variables(directory)
         environment = {name: text for name, text in os.environ.items() if name not in secret} | values
+        here = self._here
+        if here is not None and 0 < self.step <= len(here.steps):
+            # Of a pack, as the files here have it: a PATH of another machine would lead nowhere.
+            for name, text in here.steps[self.step - 1].env.items():
+                if name not in values:
+                    environment[name] = expand(text, environment)
         workdir = directory / self._parts[1]
         last = self._tried.steps[-1] if self._tried.steps else None
         cwd = Path(self._moved(last.cwd, directory)) if last and last.cwd else workdir

@@ -67,8 +67,8 @@ class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `started` is in seconds since the epoch, `seconds` is the time of all `tries` together. `out` and `err` are files,
     relative to the run's directory; empty if nothing was printed or nothing may be shown. `ended_at` is the one of
-    several commands that failed, or was running at the time limit, if that is known. `saved` has the values by name,
-    None for secret ones.
+    several commands that failed, or was running at the time limit, if that is known. `env` has the variables of this
+    step alone. `saved` has the values by name, None for secret ones.
     """
 
     place: str
@@ -87,6 +87,7 @@ class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     out: str = ""
     err: str = ""
     wrong: tuple[WrongRecord, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     saved: Mapping[str, str | None] = field(default_factory=dict)
 
 

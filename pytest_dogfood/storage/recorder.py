@@ -103,13 +103,14 @@ class Recorder:
     ) -> None:
         """Record an activity that ends now, with the secrets masked that are known by now."""
         mask, failed = self._keeper.mask, done is not None and done.failure is not None
+        known: Mapping[str, str] = {} if runner is None else runner.environment
         self.append(
             replace(
                 self._under_way(kind, name, note, runner, place=place),
                 seconds=round(time.monotonic() - note.began, 4),
                 outcome=note.outcome or (Outcome.FAILED if failed else Outcome.PASSED),
                 how=note.how,
-                steps=() if done is None else tuple(self._step(one, done) for one in done.results),
+                steps=() if done is None else tuple(self._step(one, done, known) for one in done.results),
                 text=mask(note.text),
                 again=mask(note.again),
                 variables={} if runner is None else self._set_here(runner.environment),
@@ -159,10 +160,12 @@ class Recorder:
             or not (name.startswith(("_", "PYTEST_")) or os.environ.get(name) == value)
         }
 
-    def _step(self, result: StepResult, done: StepsResult) -> StepRecord:
+    def _step(self, result: StepResult, done: StepsResult, known: Mapping[str, str]) -> StepRecord:
         step, mask = result.step, self._keeper.mask
         seen = result.seen
-        files = seen.outputs if isinstance(seen, CommandObservation) else {}
+        ran = seen if isinstance(seen, CommandObservation) else None
+        files = {} if ran is None else ran.outputs
+        own = {} if ran is None else {name: ran.environment[name] for name in step.env}
         out, err = (self._kept(files.get(stream)) for stream in ("stdout", "stderr"))
         return StepRecord(
             place=str(step.location),
@@ -172,7 +175,7 @@ class Recorder:
             seconds=round(result.seconds, 4),
             intent=mask(step.intent),
             command=mask(step.command)[:LONGEST_COMMAND],
-            cwd=str(seen.cwd) if step.cwd and isinstance(seen, CommandObservation) else "",
+            cwd=str(ran.cwd) if step.cwd and ran is not None else "",
             shell=step.shell or "",
             exit=None if seen is None else seen.status,
             timed_out=seen is not None and seen.timed_out,
@@ -184,6 +187,7 @@ class Recorder:
                 WrongRecord(one.what, mask(one.expected), mask(one.actual), tuple(map(mask, one.diff)))
                 for one in result.wrong
             ),
+            env={name: mask(value) for name, value in own.items() if known.get(name) != value},
             saved={
                 save.name: None if save.secret else mask(done.values[save.name])
                 for save in step.save

@@ -438,13 +438,35 @@ def test_a_record_that_names_other_directories_is_refused(own_kept: Kept, place:
     assert "names directories that are not below it" in done.stderr
 
 
+OF_STEPS = """
+defaults: {env: {HOME_OF_TOOL: "$DOGFOOD_STATE/tool", PATH: "$DOGFOOD_ROOT/bin:$PATH"}}
+journeys:
+  - id: use
+    steps:
+      - {run: 'true', env: {EARLIER: "1"}}
+      - {run: exit 3, env: {LAST: "$HOME_OF_TOOL/last"}}
+"""
+
+
+def test_the_last_step_has_its_own_variables_in_what_is_entered(project: Project) -> None:
+    (project.path / "all.journey.yaml").write_text(OF_STEPS)
+    project.pytest()
+    (run,) = [one.parent for one in project.root.glob("df-*/*/run.json")]
+    script = 'echo "$DOGFOOD_STATE"; echo "$LAST"; echo "$PATH"; echo "$EARLIER"'
+    done = project.enter("use", "--run", run.name, "--", "sh", "-c", script)
+    state, last, path, earlier = done.stdout.splitlines()
+    assert last == f"{state}/tool/last"
+    assert path.startswith(f"{project.path}/bin:/")
+    assert earlier == ""
+
+
 WITH_SECRETS = """
 journeys:
   - id: use
     env: {URL: "https://me:$KEY@host"}
     steps:
       - {run: echo token=abcdef, save: {TOKEN: {stdout: "token=(.+)", secret: true}}}
-      - run: exit 3
+      - {run: exit 3, env: {OF_STEP: "$KEY"}}
 """
 
 
@@ -458,7 +480,7 @@ def test_secrets_are_not_set_in_what_is_entered(project: Project) -> None:
     project.env["URL"] = "of the user's shell"
     with project.shell("use", "--run", run.name) as session:
         session.look_back()
-        session.shows(r"not set:  \$URL, \$TOKEN, because secret values are not in a record")
+        session.shows(r"not set:  \$URL, \$TOKEN, \$OF_STEP, because secret values are not in a record")
         session.type('echo "set:$URL$TOKEN:"\n')
         session.shows("\rset::|\nset::")
         session.type("exit\n")

@@ -46,6 +46,7 @@ journeys:
       - run: echo id=a1
         save: {FOUND: {stdout: "id=(.+)"}}
       - run: mkdir -p sub; echo made > made; echo see "$DOGFOOD_UP_PORT"; exit 3
+        env: {LAST: "$DOGFOOD_ROOT/last", PATH: "$PATH:$DOGFOOD_STATE/bin"}
   - {id: fine, steps: [run: echo fine > fine]}
 """
 
@@ -149,9 +150,11 @@ def test_files_links_and_programs_of_a_pack_lead_to_what_was_unpacked(machines: 
 
 
 def test_the_variables_of_a_pack_name_what_is_here(machines: Machines) -> None:
-    script = 'echo "$OWN"; echo "$FOUND $DOGFOOD_ROOT $DOGFOOD_RUN"; pwd; echo "$DOGFOOD_WORKDIR"'
-    own, rest, here, workdir = machines.enter("sh", "-c", script).stdout.splitlines()
+    script = 'echo "$OWN"; echo "$FOUND $DOGFOOD_ROOT $DOGFOOD_RUN"; pwd; echo "$DOGFOOD_WORKDIR"; echo "$LAST"; tool'
+    own, rest, here, workdir, last, tool = machines.enter("sh", "-c", script).stdout.splitlines()
     home = machines.home.path
+    assert last == f"{home}/last"
+    assert tool == f"tool of {Path(workdir).parent}/c0-main"
     assert own == f"{home}/own:{machines.ci.path}-else"
     assert rest == f"a1 {home} {machines.run.name}"
     assert here == workdir

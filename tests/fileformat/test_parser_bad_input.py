@@ -143,6 +143,19 @@ def test_a_mistake_in_a_journey_is_reported_at_its_place(keys: str, found: Found
     assert found_in(f"steps: [ls]\n{keys}\n") == [found]
 
 
+@pytest.mark.parametrize(
+    "expected, hint",
+    [
+        ('""', 'to expect nothing at all, write {equals: ""}'),
+        ("{json: [1, 2]}", 'the expression "@" is the whole value: {"@": [1, 2]}'),
+    ],
+)
+def test_a_whole_output_gets_the_hint_how_to_write_it(expected: str, hint: str) -> None:
+    text = f"steps: [{{run: x, expect: {{stdout: {expected}}}}}]"
+    (diagnostic,) = diagnostics(text)
+    assert diagnostic.hint == hint
+
+
 MISTAKES_IN_A_STEP: list[tuple[str, Found]] = [
     ("run:", ("empty-run", 2, 8)),
     ("run: ''", ("empty-run", 2, 9)),
