@@ -40,8 +40,9 @@ class _User(Struct, frozen=True, kw_only=True):
 def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ()) -> Iterator[Diagnostic]:
     """Warn of each variable without a value where it is used: once for each user, and for each place.
 
-    In commands, only variables that look like DOGFOOD_ ones count; others may be the user's own. Those of `defaults:`
-    count if a step uses them. Under `expect:` every variable counts; `environment` names those of the run.
+    In commands, only variables that look like DOGFOOD_ ones count, and the bare names of values; others may be the
+    user's own. Those of `defaults:` count if a step uses them. Under `expect:` every variable counts; `environment`
+    names those of the run.
     """
     found: dict[tuple[Location, str], Diagnostic] = {}  # the journeys of a matrix share their places
     for user in _users(graph):
@@ -52,6 +53,14 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
             if hint := hint_on(variable, graph, user.tokens, alone=not user.fixtures):
                 reported.add(variable)
                 message = f"{user.name} {words.replace('$VARIABLE', f'${variable}')}"
+                found.setdefault((place, variable), warning(place, "unknown-variable", message, hint))
+        for place, variable, full in _short_names(user, graph, environment):
+            if variable not in reported:
+                reported.add(variable)
+                message = (
+                    f"{user.name} uses ${variable}, which is not defined here: the shell takes it as empty"
+                )
+                hint = f"the value {variable!r} is ${full}"
                 found.setdefault((place, variable), warning(place, "unknown-variable", message, hint))
         for step, variable in _unknown_in_expectations(user, environment):
             saved_by_python = any(
@@ -119,6 +128,28 @@ def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
         for plain, braced in _USED.findall(text):
             if (plain or braced) not in known:
                 yield place, plain or braced, words
+
+
+def _short_names(
+    user: _User, graph: CapabilityGraph, environment: Collection[str]
+) -> Iterator[tuple[Location, str, str]]:
+    """Yield each use of a value's name as if it were its variable, with its place and the variable that has the value.
+
+    What the user sets itself, or may set because its texts contain the bare word, is not reported.
+    """
+    full = {
+        name: variable_for(token, name) for token in user.tokens for name in sorted(graph.value_names(token))
+    }
+    texts = [(step.location, step.run) for step in user.steps if isinstance(step.run, str)]
+    own = {*user.env, *environment}
+    for step in user.steps if full else ():
+        own.update(step.env)
+        own.update(saved.name for saved in step.save)
+    for name in full.keys() - own if not user.fixtures else ():
+        if any(re.search(rf"(?<![${{\w-]){name}(?!\w)", text) for _, text in texts):
+            continue
+        used = re.compile(rf"(?<!\\)\$(?:{name}(?!\w)|\{{{name}\}})")
+        yield from ((place, name, full[name]) for place, text in texts if used.search(text))
 
 
 def texts_that_count(step: Step, own: Mapping[str, Location]) -> Iterator[tuple[Location, str, str]]:

@@ -158,7 +158,9 @@ def hints(file: str, *environment: str, path: str = "a.yaml") -> list[tuple[int,
     settings = parse_settings_file(dedent(SETTINGS).encode(), path="dogfood.yaml")
     parsed = parse_journey_file(file.encode(), path=path, stem="a", defaults=settings.defaults)
     assert (settings.diagnostics, parsed.diagnostics) == ((), ())
-    graph = CapabilityGraph(parsed.journeys, settings.capabilities, pools=settings.pools)
+    graph = CapabilityGraph(
+        parsed.journeys, [*settings.capabilities, *parsed.capabilities], pools=settings.pools
+    )
     found = advise(graph, environment=environment)
     return [(one.location.line, one.hint) for one in found if one.code == "unknown-variable"]
 
@@ -210,6 +212,42 @@ def test_a_variable_built_like_those_of_tokens_and_pools_is_told_although_nothin
 )
 def test_a_variable_of_the_projects_own_is_passed_over(text: str) -> None:
     assert hints(text) == []
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("requires: [served]\nsteps: ['curl --port $port']", 2),
+        ("requires: [created]\nsteps:\n- 'true'\n- 'curl localhost:${port}'", 4),
+        ("capabilities:\n  a: {service: {run: 'serve $port', ports: port}, probe: 'true'}\nsteps: [ls]", 2),
+        (
+            "capabilities:\n  a:\n    service: {run: serve, ports: port}\n    probe: curl :$port\nsteps: [ls]",
+            4,
+        ),
+    ],
+)
+def test_a_value_that_is_used_by_its_bare_name_is_told_with_its_variable(text: str, line: int) -> None:
+    token = "SERVED" if "requires" in text else "A"
+    assert hints(text, "OTHER") == [(line, f"the value 'port' is $DOGFOOD_{token}_PORT")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps: ['curl :$port']",
+        "requires: [served]\nsteps: ['port=80; curl :$port']",
+        "requires: [served]\nsteps: ['read -r port <file; curl :$port']",
+        "requires: [served]\nsteps: ['for port in 1 2; do curl :$port; done']",
+        "requires: [served]\nsteps: ['curl :${port:-80} $ports \\$port']",
+        "requires: [served]\nenv: {port: 80}\nsteps: ['curl :$port']",
+        "requires: [served]\nmatrix: {port: [80]}\nsteps: ['curl :$port']",
+        "requires: [served]\nsteps: [{run: echo 80, save: {port: {stdout: '.+'}}}, 'curl :$port']",
+        "requires: [served]\nuse: [port]\nsteps: ['curl :$port']",
+    ],
+)
+def test_a_bare_name_that_the_project_sets_itself_is_passed_over(text: str) -> None:
+    assert hints(text) == []
+    assert hints("requires: [served]\nsteps: ['curl :$port']", "port") == []
 
 
 def script(*lines: str, shebang: str = "#!/usr/bin/env bash") -> str:

@@ -116,8 +116,9 @@ def test_the_header_counts_settings_files_that_nothing_reads_for_their_names(
     if not files.get("a.journey.yaml", "some"):
         (project.path / "a.journey.yaml").unlink()
     counted = f"{number} warning{'s' if number > 1 else ''}"
+    them = "them" if number > 1 else "it"
     project.dogfood("--collect-only").stdout.fnmatch_lines(
-        [f"dogfood: *; {counted} (dogfood check shows them)"]
+        [f"dogfood: *; {counted} (dogfood check shows {them})"]
     )
     project.dogfood("--dogfood-check").stdout.fnmatch_lines([f"*({counted}*"])
 
