@@ -216,6 +216,7 @@ class Losses(Struct, frozen=True, kw_only=True):
 class RunContents(Struct, frozen=True, kw_only=True):
     """All of a run, for those who look at it from outside. `begun`, `changed` and `closed` are moments in words.
 
+    `began` is in seconds since the epoch, by the board's clock.
     The ends have their records. `run_records` are those of machines, by name. What follows is for people, and nothing
     is decided by it: `silent_for` are the seconds since the last beat of each machine; `joined` and `ended` tell how
     many seconds after the run had begun a machine joined, and the end of an item, by its node id, was counted.
@@ -224,6 +225,7 @@ class RunContents(Struct, frozen=True, kw_only=True):
     run: str
     agreement: bytes
     begun: str = ""
+    began: float = 0.0
     changed: str = ""
     stopped: str = ""
     closed: str = ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from pytest_dogfood.fleet.agreement import Agreement
 from pytest_dogfood.fleet.board import End, FleetToken, Machine, MachineState, RunContents
 from pytest_dogfood.fleet.member import now
 from pytest_dogfood.fleet.membership import Membership
+from pytest_dogfood.fleet.units import loss_in_words, taken_over
 from pytest_dogfood.journey import JourneyId, Scope
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Proof
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, ShardRecord
@@ -28,6 +30,7 @@ from pytest_dogfood.report.merge import Merged, merge
 from pytest_dogfood.scheduling.pinned_plan import Joined, PinnedPlan
 from pytest_dogfood.scheduling.plan import Expected
 from pytest_dogfood.settings import Shard
+from pytest_dogfood.storage.record import Activity, Kind, LostMachine, RunRecord, Versions
 from pytest_dogfood.storage.retention import RunLease, checked_root, default_root
 from pytest_dogfood.storage.run_directory import project_name
 from pytest_dogfood.storage.token_registry import (
@@ -195,14 +198,76 @@ def merge_machines(contents: RunContents) -> Merged:
             ),
             gates=tuple(map(JourneyId, agreement.gates)),
             min_measured=int(agreement.options.get("dogfood_min_measured", "0")),
-            record=_run_record(contents.run_records.get(name, b"")),
+            record=_run_record(contents.run_records.get(name, b""))
+            or _record_by_ends(name, contents, agreement, ends[name]),
         )
         for name, number in number_of.items()
     ]
-    merged = merge(manifests, names)
+    first = min((contents.joined.get(name, 0.0) for name in names), default=0.0)
+    begins = {name: contents.joined.get(name, 0.0) - first for name in names}
+    units: dict[str, list[str]] = defaultdict(list)
+    for end in contents.ends:
+        units[end.unit].append(end.nodeid)
+    taken = taken_over(contents.losses, units, {end.nodeid: end.machine for end in contents.ends})
+    merged = replace(
+        merge(manifests, names),
+        begins=begins,
+        lost=tuple(
+            LostMachine(name=name, at=begins[name] + after, said=loss_in_words(after, taken[name]))
+            for name, after in contents.losses.after.items()
+            if name in begins
+        ),
+        taken_over={nodeid: name for name, items in taken.items() for nodeid in items},
+    )
     if contents.stopped and merged.unaccounted:
         merged = replace(merged, troubles=(*merged.troubles, f"stopped by {contents.stopped}"))
     return merged
+
+
+def _record_by_ends(
+    name: str, contents: RunContents, agreement: Agreement, ends: Sequence[End]
+) -> ShardRecord:
+    """Return the record of a part of the run whose machine was lost before it could send it: what its ends tell."""
+    joined = contents.joined.get(name, 0.0)
+    started = contents.began + joined
+    activities, others = [], Counter[str]()
+    for end in ends:
+        item, journey = _item_record(end), agreement.journeys.get(end.nodeid)
+        if journey is None:
+            others[str(item.outcome)] += 1
+            if not item.outcome.is_bad:
+                continue
+        worker = "" if journey is None else result_of(end, JourneyId(journey)).worker.partition("/")[2]
+        activities.append(
+            Activity(
+                id=journey or end.nodeid,
+                kind=Kind.TEST if journey is None else Kind.JOURNEY,
+                lane=worker,
+                started=contents.began + contents.ended.get(end.nodeid, joined) - item.seconds,
+                seconds=item.seconds,
+                outcome=item.outcome,
+                text=item.text if item.outcome.is_bad else "",
+                again=f"pytest --dogfood {shlex.quote(end.nodeid)}",
+            )
+        )
+    return ShardRecord(
+        run=RunRecord(
+            id="",
+            project=contents.run,
+            root="",
+            started=started,
+            workers=next(one.workers for one in contents.machines if one.name == name),
+            versions=Versions(
+                dogfood=agreement.version, python=agreement.python, platform=agreement.platform
+            ),
+            commit=agreement.commit,
+            seconds=contents.losses.after.get(name, 0.0),
+            others=others,
+        ),
+        graph=None,
+        activities=tuple(activities),
+        texts={},
+    )
 
 
 def result_of(end: End, journey: JourneyId) -> JourneyResult:

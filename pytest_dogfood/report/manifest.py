@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,6 +79,21 @@ def shard_record(recorded: RecordedRun) -> ShardRecord:
         activities=tuple(activities),
         texts=texts,
         last_green=recorded.last_green,
+    )
+
+
+def graph_of_all(graphs: Iterable[GraphRecord]) -> GraphRecord | None:
+    """Return the graphs of several parts of a run as one; None if there are none."""
+    several = list(graphs)
+    if not several:
+        return None
+    return GraphRecord(
+        journeys=tuple({one.id: one for graph in several for one in graph.journeys}.values()),
+        capabilities=tuple({one.token: one for graph in several for one in graph.capabilities}.values()),
+        fixtures={token: name for graph in several for token, name in graph.fixtures.items()},
+        digests={name: digest for graph in several for name, digest in graph.digests.items()},
+        after={name: before for graph in several for name, before in graph.after.items()},
+        states={name: state for graph in several for name, state in graph.states.items()},
     )
 
 

@@ -47,7 +47,7 @@ def to_markdown(view: RunView, *, longest: int = LONGEST) -> str:
     if len(causes) < len(view.causes):
         left_out = counted(len(view.causes) - len(causes), "root cause")
         parts.append(f"{left_out} left out: this report would be too long.\n")
-    sections = (_deferred, _missing, _notes, _changes, _slowest, _timeline)
+    sections = (_losses, _deferred, _missing, _notes, _changes, _slowest, _timeline)
     for section in ("\n".join(make(view)) for make in sections):
         room -= len(section.encode()) + 1
         if section and room >= 0:
@@ -127,6 +127,13 @@ def _step(step: StepView) -> Iterator[str]:
         yield _block("\n".join(one.rstrip("\n") for one in outputs))
     if step.out.gone or step.err.gone:
         yield "What it printed was not kept.\n"
+
+
+def _losses(view: RunView) -> Iterator[str]:
+    if view.losses:
+        yield f"## Lost machines: {len(view.losses)}\n"
+        yield from (f"- {_code(said)}" for said in view.losses[:_LISTED])
+        yield from _more(view.losses)
 
 
 def _deferred(view: RunView) -> Iterator[str]:
@@ -219,6 +226,7 @@ def _is_bad(one: JourneyView) -> bool:
 def _bar(one: JourneyView) -> str:
     """Name a journey for mermaid. The mark before it lets no name begin like one of mermaid's own words."""
     word = "" if one.outcome in {Outcome.PASSED, None} else f" ({WORDS[one.outcome]})"
+    word += " (taken over)" if one.taken_from else ""
     return f"{'✗' if _is_bad(one) else '✓'} {_plain(one.id)}{word}"
 
 

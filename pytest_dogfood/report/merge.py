@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness, listed
-from pytest_dogfood.report.manifest import ItemRecord, Manifest
-from pytest_dogfood.storage.record import Activity, GraphRecord, RecordedRun, RunRecord
+from pytest_dogfood.report.manifest import ItemRecord, Manifest, graph_of_all
+from pytest_dogfood.storage.record import Activity, LostMachine, RecordedRun, RunRecord
 
 _ENDS = {2: "was interrupted", 3: "met an internal error", 4: "could not be run", 5: "found nothing to run"}
 
@@ -49,6 +49,11 @@ class Merged(Struct, frozen=True, kw_only=True):
     tally: Tally
     machines: tuple[str, ...] = ()
     """The names of the machines, if the parts of the run are theirs and not those of shards."""
+    begins: Mapping[str, float] = {}
+    """How many seconds after the first of them each machine began; shards begin when they like."""
+    lost: tuple[LostMachine, ...] = ()
+    taken_over: Mapping[str, str] = {}
+    """The items that others have run in the place of a lost machine, by node id, with that machine."""
 
     def place(self, number: int) -> str:
         """Return where something ran, for people."""
@@ -214,6 +219,7 @@ def to_lines(merged: Merged) -> Iterator[str]:
     for result in merged.tally.gates_left_open():
         yield f"gate left open: {result.id} ({result.outcome})"
     yield from _more_than_once(merged)
+    yield from (f"{one.name} was {one.said}" for one in merged.lost)
     yield merged.tally.closing_line()
     count = counted(len(merged.items), "item")
     if merged.machines:
@@ -229,9 +235,7 @@ def _more_than_once(merged: Merged) -> Iterator[str]:
         ("ran as prerequisites", merged.prerequisites),
         ("replayed in the set-up of others", merged.replayed),
     ):
-        names = []
-        for name, shards in where.items():
-            names.append(f"{name} ({merged.places(shards)})")
+        names = [f"{name} ({merged.places(shards)})" for name, shards in where.items()]
         if names:
             yield f"{heading}: {listed(names, most=MOST)}"
 
@@ -251,6 +255,8 @@ def to_json(merged: Merged) -> dict[str, Any]:
             "shards": merged.total,
             "missing_shards": merged.missing_shards,
             "machines": merged.machines,
+            "lost_machines": {one.name: one.said for one in merged.lost},
+            "taken_over": merged.taken_over,
             "troubles": merged.troubles,
             "unaccounted": merged.unaccounted,
             "uncollected": merged.uncollected,
@@ -329,18 +335,30 @@ def merged_run(merged: Merged) -> RecordedRun:
     """Return one run of all shards; a shard without a record adds its results only."""
     shards = [(one.shard.index, one.record) for one in merged.manifests if one.record is not None]
     started = min((record.run.started for _, record in shards), default=0.0)
+    begins = {shard: merged.begins.get(merged.place(shard), 0.0) for shard, _ in shards}
+    journeys = merged.manifests[0].expected.journeys
     return RecordedRun(
         directory=Path(),
-        run=_frame(merged, [record.run for _, record in shards], started),
-        graph=_graph_of_all([record.graph for _, record in shards if record.graph is not None]),
+        run=_frame(
+            merged,
+            [replace(one.run, seconds=begins[shard] + one.run.seconds) for shard, one in shards],
+            started,
+        ),
+        graph=graph_of_all([record.graph for _, record in shards if record.graph is not None]),
         activities=tuple(
-            _shifted(activity, shard, merged.place(shard), started - record.run.started)
+            _shifted(activity, shard, merged.place(shard), started + begins[shard] - record.run.started)
             for shard, record in shards
             for activity in record.activities
         ),
         results=merged.tally.results,
         last_green=next((record.last_green for _, record in shards if record.last_green), None),
         texts={f"{shard}/{name}": text for shard, record in shards for name, text in record.texts.items()},
+        lost=merged.lost,
+        taken_over={
+            one: name
+            for nodeid, name in merged.taken_over.items()
+            for one in (nodeid, journeys.get(nodeid, nodeid))
+        },
     )
 
 
@@ -349,10 +367,11 @@ def _frame(merged: Merged, runs: list[RunRecord], started: float) -> RunRecord:
     others = Counter[str]()
     for run in runs:
         others.update(run.others)
+    runs = sorted(runs, key=lambda run: not run.id)  # those of lost machines say little
     first = runs[0] if runs else RunRecord(id="", project="", root="", started=started)
     return replace(
         first,
-        id=" ".join(run.id for run in runs),
+        id=" ".join(run.id for run in runs if run.id),
         started=started,
         workers=sum(run.workers for run in runs) or 1,
         shard=counted(total, "machine") if merged.machines else f"{len(merged.manifests)} of {total} shards",
@@ -363,27 +382,13 @@ def _frame(merged: Merged, runs: list[RunRecord], started: float) -> RunRecord:
     )
 
 
-def _graph_of_all(graphs: Iterable[GraphRecord]) -> GraphRecord | None:
-    several = list(graphs)
-    if not several:
-        return None
-    return GraphRecord(
-        journeys=tuple({one.id: one for graph in several for one in graph.journeys}.values()),
-        capabilities=tuple({one.token: one for graph in several for one in graph.capabilities}.values()),
-        fixtures={token: name for graph in several for token, name in graph.fixtures.items()},
-        digests={name: digest for graph in several for name, digest in graph.digests.items()},
-        after={name: before for graph in several for name, before in graph.after.items()},
-        states={name: state for graph in several for name, state in graph.states.items()},
-    )
-
-
 def _shifted(activity: Activity, shard: int, place: str, seconds: float) -> Activity:
     def moved(name: str) -> str:
         return f"{shard}/{name}" if name else ""
 
     return replace(
         activity,
-        lane=f"{place}, {activity.lane}",
+        lane=", ".join(filter(None, [place, activity.lane])),
         started=activity.started + seconds,
         steps=tuple(
             replace(step, started=step.started + seconds, out=moved(step.out), err=moved(step.err))

@@ -21,7 +21,7 @@ from pytest_dogfood.report.run_view import (
     TokenView,
     shown,
 )
-from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference
+from pytest_dogfood.storage.record import Activity, Kind, LostMachine, RecordedRun, Reference
 from pytest_dogfood.walks import collector_paused
 
 SLOWEST = 5
@@ -94,6 +94,7 @@ class _Overview:
                 if name not in self._index.known
                 for one in several
             ),
+            losses=tuple(shown(f"{one.name} was {one.said}") for one in self._index.lost),
         )
 
     def _verdict(self, counts: Mapping[Outcome, int], unaccounted: tuple[JourneyId, ...]) -> Iterator[str]:
@@ -146,6 +147,7 @@ class _Overview:
             title=shown(journey.rationale or journey.feature) if journey else "",
             python=journey is not None and journey.python,
             lane=last.lane if last else "",
+            taken_from=self._index.taken_over.get(name, ""),
             start=round(last.started - self._index.run.started, 3) if last else 0.0,
             seconds=self._own_seconds(name),
             requires=self._index.graph.required_by(journey) if journey else (),
@@ -224,7 +226,10 @@ class _Overview:
             own = list(several)
             bars = tuple(self._bar(one) for one in own if one.kind in shown_kinds)
             busy = sum(bar.seconds for bar in bars) / seconds if seconds else 0.0
-            yield LaneView(name=lane, busy=min(round(busy, 3), 1.0), bars=bars)
+            lost = next((one.at for one in self._index.lost if _is_lane_of(one, lane)), None)
+            yield LaneView(name=lane, busy=min(round(busy, 3), 1.0), bars=bars, lost=lost)
+        idle = [one for one in self._index.lost if not any(_is_lane_of(one, other.lane) for other in ordered)]
+        yield from (LaneView(name=one.name, busy=0.0, bars=(), lost=one.at) for one in idle)
 
     def _bar(self, one: Activity) -> BarView:
         within = self._index.done_for.get(one.id, ()) if one.kind is Kind.JOURNEY else ()
@@ -238,6 +243,7 @@ class _Overview:
             outcome=one.outcome if result is None else result.outcome,
             start=round(one.started - self._index.run.started, 3),
             seconds=one.seconds,
+            taken_from="" if one.kind is Kind.RELEASE else self._index.taken_over.get(one.id, ""),
             provisioning=tuple(
                 (round(part.started - self._index.run.started, 3), part.seconds)
                 for part in within
@@ -307,6 +313,10 @@ class _Overview:
     def _established_by(self, journey: JourneyId) -> bool:
         result = self._index.results.get(journey)
         return result is not None and result.outcome.establishes
+
+
+def _is_lane_of(machine: LostMachine, lane: str) -> bool:
+    return lane == machine.name or lane.startswith(f"{machine.name}, ")
 
 
 def _lane_key(lane: str) -> tuple[str, int]:

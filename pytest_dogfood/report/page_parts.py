@@ -250,6 +250,7 @@ class PlacedBar(Struct, frozen=True):
     width: str
     narrow: bool
     late: bool
+    taken: bool
     parts: tuple[tuple[str, str], ...]
 
 
@@ -261,6 +262,7 @@ class Timeline:
         self.total = max([view.seconds, view.best or 0.0, *ends]) or 1.0
         self.best = None if view.best is None else _number(self._share(view.best))
         self.late = view.best is not None and self._share(view.best) > 80
+        self.has_taken = any(bar.taken_from for lane in view.lanes for bar in lane.bars)
         self._link = link
 
     def _share(self, seconds: float) -> float:
@@ -270,14 +272,16 @@ class Timeline:
         for bar in lane.bars:
             name = f"release of {bar.id}" if bar.kind is Kind.RELEASE else bar.id
             share = self._share(bar.seconds)
+            taken = f", taken over from {bar.taken_from}" if bar.taken_from else ""
             yield PlacedBar(
                 kind="release" if bar.kind is Kind.RELEASE else kind_of(bar.outcome),
                 link=self._link(bar),
-                text=f"{name}, {word_of(bar.outcome)}, {took(bar.seconds)}",
+                text=f"{name}, {word_of(bar.outcome)}, {took(bar.seconds)}{taken}",
                 left=_number(min(self._share(bar.start), 100.0)),
                 width=_number(share),
                 narrow=share < _NARROW,
                 late=self._share(bar.start) > 60,
+                taken=bool(taken),
                 parts=tuple(
                     (
                         _number((start - bar.start) / (bar.seconds or 1.0) * 100),
@@ -286,6 +290,10 @@ class Timeline:
                     for start, end in _covered(bar)
                 ),
             )
+
+    def lost(self, lane: LaneView) -> str:
+        """Return where the machine of a lane was lost, in per cent; empty if it was not."""
+        return "" if lane.lost is None else _number(min(self._share(lane.lost), 100.0))
 
     def ticks(self) -> Iterator[tuple[str, str]]:
         """Yield some round times, where they stand and how they are written."""

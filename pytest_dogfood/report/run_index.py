@@ -47,6 +47,7 @@ class RunIndex:
         self.digests = record.digests if record is not None else {}
         self.tests = tuple(one for one in recorded.activities if one.kind in {Kind.TEST, Kind.COLLECTION})
         self.activities = recorded.activities
+        self.lost, self.taken_over = recorded.lost, recorded.taken_over
         self.tries: dict[str, list[Activity]] = defaultdict(list)
         self.done_for: dict[str, list[Activity]] = defaultdict(list)
         self.provisions: dict[str, list[Activity]] = defaultdict(list)

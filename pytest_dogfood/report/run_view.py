@@ -138,6 +138,7 @@ class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cleaned up and released. `because` is the id of the root cause of what kept it from being judged, or from running.
     `seconds` is without what was done for it beforehand. `changed` compares its text with the reference; None if there
     is none. `digest` changes with what it says is to be done. `state` is the part of its chain in which it ran.
+    `taken_from` is the lost machine in whose place another one has run it.
     """
 
     id: JourneyId
@@ -150,6 +151,7 @@ class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str = ""
     python: bool = False
     lane: str = ""
+    taken_from: str = ""
     start: float = 0.0
     seconds: float = 0.0
     requires: tuple[Token, ...] = ()
@@ -192,7 +194,10 @@ class CauseView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BarView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a lane did: a journey, or a release. `provisioning` are parts of it, as start and seconds."""
+    """What a lane did: a journey, or a release. `provisioning` are parts of it, as start and seconds.
+
+    `taken_from` is the lost machine in whose place this was done.
+    """
 
     id: str
     kind: Kind
@@ -200,14 +205,19 @@ class BarView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: float
     seconds: float
     provisioning: tuple[tuple[float, float], ...] = ()
+    taken_from: str = ""
 
 
 class LaneView(Struct, frozen=True, kw_only=True):
-    """A worker; `busy` is the share of the run in which it did something, from 0 to 1."""
+    """A worker; `busy` is the share of the run in which it did something, from 0 to 1.
+
+    `lost` is when its machine was lost, if it was.
+    """
 
     name: str
     busy: float
     bars: tuple[BarView, ...]
+    lost: float | None = None
 
 
 class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -244,6 +254,7 @@ class RunView(Struct, frozen=True, kw_only=True):
     `counts` has journeys by outcome, `planned` their number, `unaccounted` those without a word on them. `finished`
     tells whether the run came to its end, `cut` what was left out of the report, for people. `others` are failing
     tests outside of the graph, `for_no_journey` is what was done for none alone, such as the last release of a token.
+    `losses` has a sentence for each machine that was lost.
     """
 
     run: RunRecord
@@ -264,5 +275,6 @@ class RunView(Struct, frozen=True, kw_only=True):
     tokens: tuple[TokenView, ...]
     others: tuple[ActivityView, ...]
     for_no_journey: tuple[ActivityView, ...] = ()
+    losses: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     version: int = VERSION

@@ -273,6 +273,14 @@ class Reference(Struct, frozen=True, kw_only=True):
     version: int = VERSION
 
 
+class LostMachine(Struct, frozen=True, kw_only=True):
+    """A machine that was lost `at` so many seconds after the start of the run; `said` completes "NAME was"."""
+
+    name: str
+    at: float
+    said: str
+
+
 class RecordedRun(Struct, frozen=True, kw_only=True):
     """The whole record of a run in `directory`; `activities` in the order in which they ended.
 
@@ -280,6 +288,8 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
     Activities that never ended come last, with the outcome CRASHED and the outputs written so far. `last_green` is the
     last green run of the whole project before it, if one was known. `texts` are outputs by the names in their steps, if
     they are not in files. Of a pack, `home` is the directory that the run had, and `word` names the pack in a command.
+    Of a run on several machines, `lost` are those that were lost, and `taken_over` says, by journey and node id, in the
+    place of which of them others have run something.
     """
 
     directory: Path
@@ -291,6 +301,8 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
     texts: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     word: str = ""
+    lost: tuple[LostMachine, ...] = ()
+    taken_over: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_run(directory: Path) -> RecordedRun:

@@ -326,7 +326,7 @@ def test_what_failed_on_a_machine_that_is_lost_is_reported_in_full(
     end, alone = made.start("full").end(), made.start("").end()
     monkeypatch.setenv("DOGFOOD_FLEET", made.url)
     monkeypatch.chdir(made.root)
-    closed = main(["fleet", "close", made.name("full"), "--junit", "all.xml"])
+    closed = main(["fleet", "close", made.name("full"), "--junit", "all.xml", "--report", "all.html"])
 
     assert (end.status, closed, alone.status) == (1, 1, 1), end.text
     cases = read_junit(made.root / "all.xml")
@@ -340,6 +340,10 @@ def test_what_failed_on_a_machine_that_is_lost_is_reported_in_full(
         name: (case.kind, without_places(case.message)) for name, case in alone.cases.items()
     }
     assert "and so is the shop" in cases["fails"].message
+    page = (made.root / "all.html").read_text()
+    assert re.search(r"was lost after \d+ s; 1 item taken over by ", page)
+    assert "and so is the shop" in page
+    assert "waits, passed," in page
 
 
 def test_an_item_that_was_running_when_two_machines_were_lost_is_not_tried_again(

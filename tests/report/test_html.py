@@ -20,7 +20,7 @@ from pytest_dogfood.report.overview import view_of
 from pytest_dogfood.report.page_parts import CARDS, MOST_ROWS, Fragments, Timeline, took
 from pytest_dogfood.report.run_view import BarView, LaneView, RunView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, StepRecord, reference_of
-from tests.support.told_runs import Told, a_bit_of_everything
+from tests.support.told_runs import Told, a_bit_of_everything, with_a_lost_machine
 
 VOID = {"meta", "input", "br", "circle", "path", "rect"}
 ELEMENTS = {
@@ -499,3 +499,31 @@ def test_a_release_is_a_bar_that_leads_to_its_token(tmp_path: Path) -> None:
 def test_two_causes_of_one_name_have_ids_of_their_own(tmp_path: Path) -> None:
     view, recorded = everything(tmp_path)
     assert_sound(to_html(replace(view, causes=(*view.causes, *view.causes)), recorded.graph))
+
+
+def test_lost_machines_and_what_others_have_run_in_their_place_are_marked() -> None:
+    told = Told().journey("build", establishes="image").journey("look").journey("use", requires="image")
+    recorded = with_a_lost_machine(told.run())
+    view = view_of(recorded)
+    said = "blue-92d0 was lost after 41 s; 1 item taken over by red-07fa"
+    assert [(lane.name, lane.lost) for lane in view.lanes] == [
+        ("blue-92d0, gw0", 1.5),
+        ("red-07fa, gw1", None),
+        ("white-0001", 1.7),
+    ]
+    page = to_html(view, recorded.graph)
+    assert said in page
+    assert "look, passed, 0.90 s, taken over from blue-92d0</span>" in page
+    assert "build, passed, 0.90 s</span>" in page
+    assert "<small>gw0, lost</small>" in page
+    assert page.count('class="gone"') == 2
+    assert "taken over from a lost machine" in page
+    assert "<span>2 machines</span>" in page
+    markdown = FORMATS["markdown"](view, recorded.graph)
+    assert f"## Lost machines: 2\n\n- `{said}`\n- `white-0001 was lost after 3 s`" in markdown
+    assert "look (taken over)" in markdown
+
+
+def test_a_run_without_losses_speaks_of_none(tmp_path: Path) -> None:
+    recorded = a_bit_of_everything(tmp_path)
+    assert "lost" not in Parsed(to_html(view_of(recorded), recorded.graph)).text

@@ -16,7 +16,7 @@ from pytest_dogfood.report.html import to_html
 from pytest_dogfood.report.overview import view_of
 from pytest_dogfood.storage.record import reference_of
 from tests.report.test_html import HOSTILE, Parsed
-from tests.support.told_runs import Told, a_bit_of_everything
+from tests.support.told_runs import Told, a_bit_of_everything, with_a_lost_machine
 
 CHROMIUM = shutil.which("chromium")
 OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true })"
@@ -184,6 +184,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "many": (many.run(), None),
         "hostile": (hostile.run(), None),
         "crashed": (crashed.run(), None),
+        "lost machine": (with_a_lost_machine(everything), None),
         "without a graph": (replace(green.run(), graph=None), None),
     }
     written = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Step, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Proof
@@ -12,6 +14,7 @@ from pytest_dogfood.storage.record import (
     Activity,
     GraphRecord,
     Kind,
+    LostMachine,
     RecordedRun,
     RunRecord,
     StepRecord,
@@ -273,3 +276,22 @@ def a_bit_of_everything(directory: Path) -> RecordedRun:
 
 
 MAIL = Step(location=Location("dogfood.yaml", 4, 9), run="mailsrv")
+
+
+def with_a_lost_machine(recorded: RecordedRun) -> RecordedRun:
+    """Let a run be that of two machines, by worker, of which the first was lost; another one was lost at once."""
+    names = {"gw0": "blue-92d0, gw0"}
+    said = "lost after 41 s; 1 item taken over by red-07fa"
+    taken = next(one for one in recorded.activities if one.kind is Kind.JOURNEY and one.lane == "gw1")
+    return replace(
+        recorded,
+        run=replace(recorded.run, shard="2 machines"),
+        activities=tuple(
+            replace(one, lane=names.get(one.lane, f"red-07fa, {one.lane}")) for one in recorded.activities
+        ),
+        lost=(
+            LostMachine(name="blue-92d0", at=1.5, said=said),
+            LostMachine(name="white-0001", at=1.7, said="lost after 3 s"),
+        ),
+        taken_over={taken.id: "blue-92d0"},
+    )

@@ -264,11 +264,12 @@ class PostgresBoard:
         )
         silent, joined, ended = ({from_stored(name): seconds for name, seconds in rows} for rows in times)
         self._require_run(run)
-        ((agreement, begun, changed, stopped, closed),) = run
+        ((agreement, begun, began, changed, stopped, closed),) = run
         return RunContents(
             run=self.run,
             agreement=agreement,
             begun=begun,
+            began=began,
             changed=changed,
             stopped=from_stored(stopped),
             closed=closed or "",

@@ -303,7 +303,8 @@ WHERE run = %(run)s AND closed IS NULL AND {_IS_ALONE}
 """
 
 WHOLE_RUN = f"""
-SELECT agreement, {_MOMENT.format("begun")}, {_MOMENT.format("changed")}, stopped, {_MOMENT.format("closed")}
+SELECT agreement, {_MOMENT.format("begun")}, extract(epoch FROM begun)::double precision,
+    {_MOMENT.format("changed")}, stopped, {_MOMENT.format("closed")}
 FROM fleet_runs WHERE run = %(run)s
 """
 
