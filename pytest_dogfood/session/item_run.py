@@ -364,10 +364,11 @@ class ItemRun(Struct, kw_only=True):
         if not self.established or self.outcome.establishes:
             return
         for token in self.established:
-            self.presence.forget(token, self.state)
-            earlier = self._established_before.get(token)
-            if earlier is not None:  # another journey has established it too
-                self.presence.registry.record(earlier)
+            with self.presence.locked(token, self.state):
+                self.presence.forget(token, self.state)
+                earlier = self._established_before.get(token)
+                if earlier is not None:  # another journey has established it too
+                    self.presence.registry.record(earlier)
         self.established.clear()
         if self.outcome is Outcome.ERROR and self.cause is None:
             self.cause = Cause(who=self.journey.id, why=CLEAN_UP_FAILED)

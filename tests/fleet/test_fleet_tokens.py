@@ -202,6 +202,40 @@ def test_a_value_that_is_too_large_to_travel_is_refused(new_fleet: Callable[...,
     assert "has more than 64 KiB" in end.text
 
 
+def test_a_token_is_retracted_if_the_test_that_has_established_it_fails_when_it_is_torn_down(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    made = new_fleet(
+        {
+            "a.journey.yaml": """
+            capabilities:
+              staging: {scope: fleet, probe: test -e $NOTES.site}
+            journeys:
+              - {id: uses, requires: [staging], steps: [run: 'true']}
+            """,
+            "test_a.py": """
+            import os, pathlib, pytest
+
+            @pytest.fixture
+            def site():
+                yield
+                pathlib.Path(os.environ["NOTES"] + ".site").unlink()
+                assert False, "it is gone"
+
+            @pytest.mark.establishes("staging")
+            def test_deploys(site):
+                pathlib.Path(os.environ["NOTES"] + ".site").touch()
+            """,
+        }
+    )
+
+    end = made.start("retracted", workers=1).end()
+
+    assert end.status == 1, end.text
+    assert "it is gone" in end.cases["test_deploys"].message
+    assert end.cases["uses"].kind == "skipped"
+
+
 def test_a_frozen_machine_does_not_keep_a_token_for_ever(new_fleet: Callable[..., Fleet]) -> None:
     waiting = "          if mkdir $NOTES.first; then touch $NOTES.started; sleep 1000; fi"
     made = new_fleet({"a.journey.yaml": staging(waiting, journeys=2)})
