@@ -13,6 +13,9 @@ from urllib.parse import parse_qsl, quote, unquote
 DRIVERS = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 """The usual spellings of the beginning of a URL."""
 
+FLEET_VARIABLE = "DOGFOOD_FLEET"
+"""The environment variable with the URL of a fleet's database."""
+
 KEEPALIVE: Mapping[str, object] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -104,6 +107,15 @@ def display_options(options: Mapping[str, str]) -> str:
 def is_secret_option(name: str) -> bool:
     """Return whether the value of an option of a URL must not be shown."""
     return _SECRET.search(name) is not None
+
+
+def secrets_in(url: str) -> list[str]:
+    """Return what must not be shown of a URL: its passwords, or all of it if it cannot be read."""
+    try:
+        options = connection_options(url)
+    except UrlError:
+        return [url]
+    return [value for name, value in options.items() if is_secret_option(name) and name != "passfile"]
 
 
 # Python decodes bytes that are not UTF-8 as surrogates, which no database accepts: they are stored as private letters.

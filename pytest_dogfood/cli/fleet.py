@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dogfood.cli.console import Argument, CommandGroup, complain, print_table, say
 from pytest_dogfood.cli.reports import WRITTEN, write_merged
+from pytest_dogfood.database import FLEET_VARIABLE
 from pytest_dogfood.diagnostics import HarnessError, counted, seconds_in_words
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def fleet_url() -> str:
     """Return the URL of the database, from the environment, else from the settings; raises HarnessError."""
     from pytest_dogfood.consistency.hub.location import url_in_settings
 
-    url = os.environ.get("DOGFOOD_FLEET", "").strip() or url_in_settings("dogfood_fleet", Path.cwd())[0]
+    url = os.environ.get(FLEET_VARIABLE, "").strip() or url_in_settings("dogfood_fleet", Path.cwd())[0]
     if not url:
         raise HarnessError(
             "name the database: DOGFOOD_FLEET=postgresql://user@host/database in the environment, "

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-URL_VARIABLE = "DOGFOOD_FLEET"
+from pytest_dogfood.database import FLEET_VARIABLE
 
 SHORTEST_LEASE, LONGEST_LEASE = 10.0, 600.0
 
@@ -73,10 +73,10 @@ def lease_seconds(given: str | None) -> float:
 
 def url_of(environment: Mapping[str, str], configured: str | None) -> str:
     """Return the URL of the database, from the environment or else the ini file; raises ValueError if there is none."""
-    url = environment.get(URL_VARIABLE) or configured or ""
+    url = environment.get(FLEET_VARIABLE) or configured or ""
     if not url:
         raise ValueError(
             "a run on several machines needs a database that all of them reach: "
-            f"name it, as in {URL_VARIABLE}=postgresql://user@host/database, or as dogfood_fleet in the ini file"
+            f"name it, as in {FLEET_VARIABLE}=postgresql://user@host/database, or as dogfood_fleet in the ini file"
         )
     return url

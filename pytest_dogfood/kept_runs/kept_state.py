@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from pytest_dogfood.database import FLEET_VARIABLE
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean, printable
 from pytest_dogfood.execution.shell import shell_argv
 from pytest_dogfood.execution.step import expand
@@ -246,7 +247,8 @@ class KeptState:
     def place_in(self, directory: Path, marker: str) -> StepPlace:
         """Return what the last step had, in the copy in a directory."""
         values, secret = self.variables(directory)
-        environment = {name: text for name, text in os.environ.items() if name not in secret} | values
+        left_out = {*secret, FLEET_VARIABLE}
+        environment = {name: text for name, text in os.environ.items() if name not in left_out} | values
         here = self._here
         if here is not None and 0 < self.step <= len(here.steps):
             # Of a pack, as the files here have it: a PATH of another machine would lead nowhere.

@@ -227,11 +227,23 @@ class Presence:
         leases = self.leases_on(record.token)
         if leases is not None:
             open_values = {name: value for name, value in record.values.items() if name not in record.secret}
+            if leases is self.fleet:
+                self._refuse_secrets(record.token, open_values)
             lease = leases.take_lease(record.token, ours=record.ours, values=open_values, by=record.by)
             if lease.ours and not record.ours and leases is not self.fleet:
                 # Another run has made it. If this one ends last it releases it, even if the token is lost by then.
                 self.registry.claim(record.token, record.place, record.values, record.secret)
         return record
+
+    def _refuse_secrets(self, token: Token, values: Mapping[str, str]) -> None:
+        """Raise HarnessError if a value that other machines would get contains a known secret, whoever has saved it."""
+        for name, value in values.items():
+            if self.workspace.keeper.mask(value) != value:
+                raise HarnessError(
+                    f"{token!r} has scope 'fleet', but its value {name!r} contains a secret, and secrets are never "
+                    "sent to other machines; do not save it, and give each machine the secret in an environment "
+                    "variable [fleet-secret]"
+                )
 
     def forget(self, token: Token, state: ChainState) -> None:
         self.registry.forget(token, self.place_of(token, state))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from pytest_dogfood.database import FLEET_VARIABLE
 from pytest_dogfood.execution.background import LeakFinder
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
@@ -232,10 +233,12 @@ class Workspace(Struct, kw_only=True):
     ) -> dict[str, str]:
         """Return the environment of a step: pytest's own, this plugin's variables, `values` of tokens, the `own` keys.
 
+        Only the database of a fleet is nothing for steps, which could say to it what they like.
         For the pools among its `locks` it has the units that this process holds.
         """
-        environment = {
-            **os.environ,
+        environment = dict(os.environ)
+        environment.pop(FLEET_VARIABLE, None)
+        environment |= {
             "DOGFOOD_STATE": str(state),
             "DOGFOOD_SHARED": str(self.run.shared),
             "DOGFOOD_WORKDIR": str(workdir),

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_dogfood.collection.exceptions import ending_of
 from pytest_dogfood.collection.stash import KEEPER, SETTINGS
+from pytest_dogfood.database import FLEET_VARIABLE, secrets_in
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Tally, badness, reason_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
     from pytest_dogfood.session.item_run import ItemRun
+    from pytest_dogfood.settings import Settings
     from pytest_dogfood.storage.run_directory import RunDirectory
 
 
@@ -219,10 +221,18 @@ def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
 def keeper_of(config: pytest.Config) -> SecretKeeper:
     """Return the keeper of this process's secrets. From the first call on, reports are masked with it."""
     if KEEPER not in config.stash:
-        names = config.stash[SETTINGS].secrets
-        config.stash[KEEPER] = SecretKeeper(os.environ[name] for name in names if os.environ.get(name))
+        settings = config.stash[SETTINGS]
+        named = (os.environ.get(name, "") for name in settings.secrets)
+        config.stash[KEEPER] = SecretKeeper(filter(None, [*named, *_secrets_of_fleet(settings)]))
         config.pluginmanager.register(ReportMask(config, config.stash[KEEPER]), "dogfood-report-mask")
     return config.stash[KEEPER]
+
+
+def _secrets_of_fleet(settings: Settings) -> list[str]:
+    """Return the passwords of the fleet's database, if one is named: libpq also takes one from PGPASSWORD."""
+    url = os.environ.get(FLEET_VARIABLE) or settings.fleet or ""
+    found = secrets_in(url) if url else []
+    return found or ([os.environ.get("PGPASSWORD", "")] if settings.fleet_run else [])
 
 
 class ReportMask:

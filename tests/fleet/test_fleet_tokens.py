@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pytest_dogfood.cli.main import main
@@ -234,6 +235,40 @@ def test_a_token_is_retracted_if_the_test_that_has_established_it_fails_when_it_
     assert end.status == 1, end.text
     assert "it is gone" in end.cases["test_deploys"].message
     assert end.cases["uses"].kind == "skipped"
+
+
+def test_a_secret_that_a_python_test_saves_does_not_travel(new_fleet: Callable[..., Fleet]) -> None:
+    made = new_fleet(
+        {
+            "a.journey.yaml": """
+            capabilities:
+              staging: {scope: fleet, probe: test -e $NOTES.site}
+            journeys:
+              - {id: uses, requires: [staging], steps: [run: 'true']}
+            """,
+            "test_a.py": """
+            import os, pathlib, pytest
+
+            @pytest.mark.establishes("staging")
+            def test_deploys(capabilities):
+                pathlib.Path(os.environ["NOTES"] + ".site").touch()
+                capabilities.save(url="https://site/?key=" + os.environ["SITE_KEY"])
+            """,
+        }
+    )
+    arguments = ("-o", "dogfood_secrets=SITE_KEY")
+
+    end = made.start("secret", *arguments, workers=1, environment={"SITE_KEY": "hunter2secret"}).end()
+
+    assert end.status == 1
+    assert "'staging' has scope 'fleet', but its value 'url' contains a secret" in end.text
+    assert "hunter2secret" not in end.text
+    assert {name: case.kind for name, case in end.cases.items()}["test_deploys"] == "error"
+    with psycopg.connect(made.url) as connection:
+        (row,) = connection.execute(
+            "SELECT values FROM fleet_tokens WHERE run = %s", [made.name("secret")]
+        ).fetchall()
+    assert b"hunter2secret" not in row[0]
 
 
 def test_a_frozen_machine_does_not_keep_a_token_for_ever(new_fleet: Callable[..., Fleet]) -> None:

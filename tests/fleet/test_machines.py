@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from pytest_dogfood.cli.main import main
@@ -344,6 +347,70 @@ def test_what_failed_on_a_machine_that_is_lost_is_reported_in_full(
     assert re.search(r"was lost after \d+ s; 1 item taken over by ", page)
     assert "and so is the shop" in page
     assert "waits, passed," in page
+
+
+def test_the_password_of_the_database_is_nowhere_to_be_seen(
+    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = new_fleet(
+        {
+            "a.journey.yaml": """
+            capabilities:
+              site:
+                probe: "test -e $DOGFOOD_STATE/site"
+                provision: [{run: 'test -z "$DOGFOOD_FLEET"; touch $DOGFOOD_STATE/site'}]
+            journeys:
+              - {id: uses, requires: [site], steps: [run: 'test -z "$DOGFOOD_FLEET"']}
+              - id: names-its-own
+                env: {DOGFOOD_FLEET: "postgresql://own"}
+                steps: [run: "test $DOGFOOD_FLEET = postgresql://own"]
+              - {id: tells, steps: [run: "echo the word is hunter%2F2secret, or $PGPASSWORD; exit 7"]}
+            """,
+            "test_a.py": """
+            import os
+
+            def test_tells():
+                url = os.environ["DOGFOOD_FLEET"]
+                print(url)
+                assert url == ""
+            """,
+        }
+    )
+    parts = urlsplit(made.url)
+    user, _, place = parts.netloc.rpartition("@")
+    for number, (word, environment) in enumerate(
+        [
+            ("hunter", {"DOGFOOD_FLEET": parts._replace(netloc=f"{user}:hunter%2F2secret@{place}").geturl()}),
+            ("word-of-libpq", {"PGPASSWORD": "word-of-libpq"}),
+        ]
+    ):
+        run = f"secret-{number}"
+        end = made.start(run, workers=1, environment=environment).end()
+        monkeypatch.setenv("DOGFOOD_FLEET", made.url)
+        monkeypatch.chdir(made.root)
+        files = ["--junit", "all.xml", "--report", "all.html", "--json", "all.json"]
+        closed = main(["fleet", "close", made.name(run), *files])
+
+        assert (end.status, closed) == (1, 1)
+        assert {name: case.kind for name, case in end.cases.items()} == {
+            "uses": "passed",
+            "names-its-own": "passed",
+            "tells": "failure",
+            "test_tells": "failure",
+        }, end.text
+        with psycopg.connect(made.url) as connection:
+            rows = connection.execute("SELECT result, record FROM fleet_ends").fetchall()
+            parts_of_run = connection.execute("SELECT record FROM fleet_machines").fetchall()
+        stored = [content for row in rows for content in row]
+        stored += [zlib.decompress(content) for (content,) in parts_of_run if content]
+        state = made.machines[-1].place / "state"
+        kept = [path.read_bytes() for path in state.resolve().rglob("*") if path.is_file()]
+        written = [(made.root / name).read_bytes() for name in files[1::2]]
+        written.append((made.machines[-1].place / "junit.xml").read_bytes())
+        texts = [end.text.encode(), capsys.readouterr().out.encode(), *stored, *kept, *written]
+        assert any(b"the word is" in text for text in stored)
+        assert any(b"the word is" in text for text in kept)
+        assert not [text for text in texts if word.encode() in text]
 
 
 def test_an_item_that_was_running_when_two_machines_were_lost_is_not_tried_again(
