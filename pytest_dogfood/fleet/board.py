@@ -120,16 +120,15 @@ class Offer(Struct, frozen=True):
 class Turn(Struct, frozen=True, kw_only=True):
     """What a machine has to say and to ask at once.
 
-    It takes units of `offers`, in this order, until it holds `idle` units beside those that it `knows` to hold. It
-    gives `back` units that it holds and does not go on with. `fails` are all tokens that it could not provide so far.
-    It has read the news up to `seen`, and asks which units set `aside` are free.
+    It takes units of `offers`, in this order, until it holds `idle` units beside those that it `knows` to hold. `fails`
+    are all tokens that it could not provide so far. It has read the news up to `seen`, and asks which units set `aside`
+    are free. A machine gives back what it holds by leaving, and not before.
     """
 
     ends: tuple[End, ...] = ()
     offers: tuple[Offer, ...] = ()
     idle: int = 0
     knows: tuple[str, ...] = ()
-    back: tuple[str, ...] = ()
     fails: tuple[Token, ...] = ()
     seen: int = 0
     aside: tuple[str, ...] = ()
@@ -264,7 +263,7 @@ class Board(Protocol):
         """Make the run if it is new, and let the machine take part in it, unless the agreement differs."""
 
     def turn(self, turn: Turn) -> Answer:
-        """Report ends, take and give back units, and read the news, in one transaction."""
+        """Report ends, take units, and read the news, in one transaction."""
 
     def news(self, seen: int, aside: Sequence[str] = ()) -> Answer:
         """Read the news without changing anything."""

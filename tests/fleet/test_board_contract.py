@@ -177,16 +177,6 @@ def test_units_that_are_done_are_nobodys_and_are_not_taken(fleet: Fleet) -> None
     assert fleet.unit("a") == Unit(name="a", machine="red", attempt=1, done=True)
 
 
-def test_a_unit_that_is_given_back_is_free_for_the_next_attempt(fleet: Fleet) -> None:
-    red, green = fleet.join("red"), fleet.join("green")
-    take(red, "a")
-    assert red.turn(Turn(back=("a", "b"))).mine == ()
-    assert fleet.unit("a") == Unit(name="a", attempt=1)
-    assert take(green, "a").mine == (Unit(name="a", machine="green", attempt=2, current="a::1"),)
-    assert red.turn(Turn(back=("a",))).mine == ()
-    assert fleet.unit("a").machine == "green"
-
-
 def test_a_machine_hears_which_of_those_set_aside_are_free_now(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
     take(red, "a", "b", idle=2)
@@ -275,17 +265,17 @@ def test_every_turn_increases_the_news(fleet: Fleet) -> None:
 
 def test_an_end_of_an_attempt_that_is_over_is_refused(fleet: Fleet) -> None:
     red, green = fleet.join("red"), fleet.join("green")
-    take(red, "a")
-    red.turn(Turn(back=("a",)))
-    assert end(red, "a", 1).refused == ("a::1",)
+    blue = fleet.join("blue")
+    take(blue, "a")
+    blue.leave()
+    assert end(red, "a", 1).refused == ("a::1",), "nobody holds the unit"
     take(green, "a")
-    assert end(red, "a", 1).refused == ("a::1",)
-    red.turn(Turn(back=("a",)))
-    assert end(green, "a", 1, attempt=1).refused == ("a::1",)
+    assert end(red, "a", 1, attempt=2).refused == ("a::1",), "another machine holds it"
+    assert end(green, "a", 1, attempt=1).refused == ("a::1",), "it is of the attempt before"
     assert red.news(0).ends == ()
     assert fleet.unit("a").current == "a::1"
     assert end(green, "a", 1, attempt=2).refused == ()
-    assert end(red, "a", 1).refused == ("a::1",)
+    assert end(red, "a", 1, attempt=2).refused == ("a::1",)
 
 
 def test_machines_do_not_read_records_of_items_and_add_one_of_their_own_after_they_have_left(
@@ -379,6 +369,7 @@ def test_a_machine_that_leaves_frees_what_it_held_without_a_loss(fleet: Fleet) -
     assert red.leave() is None
     assert red.leave() is None
     assert fleet.unit("a") == Unit(name="a", attempt=1)
+    assert take(green, "a").mine == (Unit(name="a", machine="green", attempt=2, current="a::1"),)
     assert not green.declare_lost("red", 0)
     assert fleet.machine("red").state is MachineState.LEFT
     with pytest.raises(MachineLostError):

@@ -133,7 +133,6 @@ class History:
             offers=tuple(Offer(unit, f"first of {unit}") for unit in offered),
             idle=self.random.randint(0, 2),
             knows=tuple(unit.name for unit in held if self.random.random() < 0.8),
-            back=tuple(unit.name for unit in held if unit not in some and self.random.random() < 0.2),
             fails=self.random.choice([(), TOKENS[:1]]),
             aside=tuple(self.random.sample(UNITS, self.random.randint(0, 2))),
         )

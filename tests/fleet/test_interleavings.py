@@ -350,7 +350,7 @@ def test_a_turn_that_reaches_the_row_after_a_newer_one_of_its_machine_changes_no
     red = fleet.join("red")
     late = fleet.board_of("red")  # its turns are numbered from 1 again, as one that was on the way
     take(red, "u1")
-    red.turn(Turn(back=("u1",)))
+    red.turn(Turn(ends=(end("u1"),)))
     take(late, "u1", "u2")
     assert red.turn(Turn()).mine == ()
 

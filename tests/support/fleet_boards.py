@@ -75,10 +75,6 @@ class MemoryRun:
         self._last_turn[me] = number
         for end in turn.ends:
             self._end(me, end)
-        for name in turn.back:
-            unit = self.units[name]
-            if unit.machine == me and not unit.done:
-                self.units[name] = replace(unit, machine="", current="")
         self._take(me, turn.offers, turn.idle, turn.knows)
         self.machines[me] = replace(self.machines[me], fails=turn.fails)
         refused = tuple(end.nodeid for end in turn.ends if not self._counts(me, end))

@@ -120,11 +120,6 @@ WHERE u.run = %(run)s AND u.unit = last.unit
 """
 """Only ends that are new in this turn count: those that are sent again are older than where the unit is."""
 
-GIVE_BACK = f"""
-UPDATE fleet_units SET machine = '', current = ''
-WHERE run = %(run)s AND machine = %(me)s AND NOT done AND unit = ANY(%(back)s::text[]) AND {_IS_MY_TURN}
-"""
-
 TAKE = f"""
 UPDATE fleet_units SET machine = %(me)s, attempt = attempt + 1,
     current = (%(firsts)s::text[])[array_position(%(offers)s::text[], unit)]
@@ -185,7 +180,7 @@ WHERE run = %(run)s AND machine <> '' AND NOT done AND machine NOT IN {_HERE} AN
 """
 """It looks at what is: a machine that was lost while it took units holds them, whatever was done before."""
 
-GIVE_BACK_ALL = """
+GIVE_BACK = """
 UPDATE fleet_units SET machine = '', current = '' WHERE run = %(run)s AND machine = %(me)s AND NOT done
     AND EXISTS (SELECT FROM fleet_machines WHERE run = %(run)s AND machine = %(me)s AND state = 'left')
 """
