@@ -122,6 +122,10 @@ class CapabilityGraph:
         capability = self.capability(token)
         return capability is not None and capability.copyable and capability.scope is Scope.CHAIN
 
+    def has_probe(self, token: Token) -> bool:
+        capability = self.capability(token)
+        return capability is not None and capability.probe is not None
+
     def is_known(self, token: Token) -> bool:
         """Return whether a journey or a test establishes the token, a fixture provides it, or a file defines it."""
         return token in self.establishers or token in self.fixtures or self.capability(token) is not None

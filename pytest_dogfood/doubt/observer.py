@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import StepsResult, run_steps
+from pytest_dogfood.execution.runner import StepResult, StepsResult, run_steps
 from pytest_dogfood.journey import Capability, ChainId, JourneyId, StateId, Token, variable_for
 from pytest_dogfood.provisioning.evidence import Probed
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
@@ -68,6 +68,58 @@ class StateObserver:
                 self._leave_alone(state, position, entry)
         else:  # those before it did not get so far
             self._observe(state, first, "")
+
+    def watch(self, planned: PlannedJourney, state: ChainState, done: StepsResult) -> int | None:
+        """Ask for what an item establishes behind each of its steps, as far as the plan says so.
+
+        Return the number of the step behind which the item ends, None for its last one.
+        """
+        journey = self._presence.graph.journeys[planned.id]
+        tokens = [
+            token
+            for token in journey.establishes
+            if self._probe_of(token) is not None
+            and not self._presence.graph.scope_of(token).is_shared
+            and ((known := self._answers.get((state.name, token))) is None or not known.present)
+        ]
+        if self._pinned.steps and tokens:
+            last, position = len(journey.steps), self._lines[planned.state].index(planned.id)
+
+            def ended(result: StepResult) -> None:
+                if result.number < last and not result.wrong and tokens:
+                    with suppress(HarnessError):  # a full disk, which is told elsewhere
+                        self._look_within(planned, state, position, result.number, tokens, done)
+
+            done.ended = ended
+        return self._pinned.stops.get(planned.id)
+
+    def _look_within(
+        self,
+        planned: PlannedJourney,
+        state: ChainState,
+        position: int,
+        step: int,
+        tokens: list[Token],
+        done: StepsResult,
+    ) -> None:
+        """Ask for tokens behind a step; those that are present, or whose probes are slow, are asked for no more."""
+        graph = self._presence.graph
+        asked = [token for token in tokens if done.values.keys() >= graph.values_wanted(token)]
+        answers = tuple(self._ask(token, state, saved=done.values) for token in asked)
+        for answer in answers:
+            if answer.present or answer.seconds > SLOW:
+                tokens.remove(answer.token)
+        self._log.append(
+            Observation(
+                state=state.id,
+                place=state.name,
+                position=position,
+                at=round(time.time(), 3),
+                entry=planned.id,
+                answers=answers,
+                step=step,
+            )
+        )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
@@ -170,13 +222,17 @@ class StateObserver:
         self._answers[state.name, token] = answer = self._ask(token, state)
         return answer
 
-    def _ask(self, token: Token, state: ChainState) -> Answer:
-        """Ask a probe without a trace in what the run knows of its token."""
+    def _ask(self, token: Token, state: ChainState, *, saved: Mapping[str, str] | None = None) -> Answer:
+        """Ask a probe without a trace in what the run knows of its token.
+
+        `saved` are its values where the journey that establishes it has not ended yet.
+        """
         presence, capability = self._presence, self._probe_of(token)
-        missing = next(self._unknown_values(token, state), None)
+        unknown = self._unknown_values(token, state)
+        missing = next((one for one in unknown if saved is None or one != token), None)
         if capability is None or capability.probe is None or missing is not None:
             return Answer(token=token, why=f"the values of {missing!r} are not known")
-        values = presence.values_of(token, state)
+        values = {**presence.values_of(token, state), **(saved or {})}
         runner = presence.runner_for(token, capability, state, values, what="probe")
         done, began, trouble = StepsResult(), time.monotonic(), ""
         try:

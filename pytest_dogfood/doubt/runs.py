@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from pytest_dogfood.doubt.experiments.values import Experiment, JourneyEnd, Observation, ProbeAnswer
+from pytest_dogfood.doubt.experiments.values import (
+    Experiment,
+    HalfWay,
+    JourneyEnd,
+    Observation,
+    ProbeAnswer,
+)
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, StateId, Token
 from pytest_dogfood.outcomes import Outcome
@@ -64,6 +70,9 @@ def plan_for(
         orders=orders or None,
         only=None if orders else tuple(only),
         probes=any(one.probes for one in experiments),
+        files=any(one.probes for one in experiments),
+        steps=any(one.steps for one in experiments),
+        stops={journey: step for one in experiments for journey, step in one.stops.items()},
         twice=tuple(token for one in experiments for token in one.twice),
         added=tuple(
             Added(journey=journey, **{key: tuple(tokens) for key, tokens in keys.items()})
@@ -120,9 +129,13 @@ def _observed_of(
     again = [one for one in provisions if one.how.endswith("a second time") and one.outcome.is_bad]
     probes: list[ProbeAnswer] = []
     released: dict[JourneyId, list[Token]] = {}
+    half_way: list[HalfWay] = []
+    written: dict[JourneyId, tuple[str, ...]] = {}
     for line in lines:
         names = planned[line.state].names if line.state in planned else line.ran
         probes += _answers(line, names)
+        half_way += _half_way(line)
+        written.update(_written(line, names))
         for journey, token in _released(line, names, run.activities):
             released.setdefault(journey, []).append(token)
     return Observation(
@@ -132,6 +145,8 @@ def _observed_of(
         released={journey: tuple(tokens) for journey, tokens in released.items()},
         provisioned=tuple(dict.fromkeys(Token(one.id) for one in provisions)),
         failed_again={Token(one.id): one.text for one in again},
+        half_way=tuple(half_way),
+        written=written,
         void=next((line.void for line in lines if line.void), ""),
     )
 
@@ -139,11 +154,28 @@ def _observed_of(
 def _answers(line: LineRecord, names: Sequence[JourneyId]) -> Iterator[ProbeAnswer]:
     for seen in line.observations:
         after = names[seen.position - 1] if seen.position else seen.behind
-        if seen.part_of and not after:
+        if seen.step or (seen.part_of and not after):
             continue  # a copy of what providers have set up is no empty state
         for answer in seen.answers:
             if answer.present is not None:
                 yield ProbeAnswer(token=answer.token, after=after, present=answer.present, state=line.state)
+
+
+def _half_way(line: LineRecord) -> Iterator[HalfWay]:
+    for seen in line.observations:
+        for answer in seen.answers:
+            if seen.step and answer.present:
+                yield HalfWay(token=answer.token, journey=JourneyId(seen.entry), step=seen.step)
+
+
+MOST_FILES = 200
+"""The most files of one journey that are remembered."""
+
+
+def _written(line: LineRecord, names: Sequence[JourneyId]) -> Iterator[tuple[JourneyId, tuple[str, ...]]]:
+    for seen in line.observations:
+        if seen.position and not seen.step and (seen.written or seen.removed):
+            yield names[seen.position - 1], (*seen.written, *seen.removed)[:MOST_FILES]
 
 
 def _released(

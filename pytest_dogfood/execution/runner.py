@@ -83,13 +83,14 @@ class StepsResult(Struct):
     """The steps that ran, up to and including the first that failed.
 
     `values` are those saved so far, also by a step that then failed: clean-up steps use them. `saved` is called after
-    each. `trajectory` names the file that lists what an actor did.
+    each, and `ended` behind each step. `trajectory` names the file that lists what an actor did.
     """
 
     results: list[StepResult] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
     saved: Callable[[StepsResult], None] | None = None
+    ended: Callable[[StepResult], None] | None = None
     trajectory: str = ""
 
     def keep(self, saved: SavedValue) -> None:
@@ -168,6 +169,9 @@ def run_steps(
                     actor.observed(result)
             result = replace(result, started=started, seconds=time.monotonic() - began)
             done.results.append(result)
+            if done.ended is not None:
+                with deadline.paused():  # what is looked at between the steps is no time of theirs
+                    done.ended(result)
             if result.wrong:
                 failed = failed or result
                 if not keep_going:

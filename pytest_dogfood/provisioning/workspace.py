@@ -103,6 +103,9 @@ class Observer(Protocol):
     def begin(self, planned: PlannedJourney, state: ChainState) -> None:
         """Look at a state of an item before anything is set up in it, if this is the first one there."""
 
+    def watch(self, planned: PlannedJourney, state: ChainState, done: StepsResult) -> int | None:
+        """Look at the state behind each step that is added to `done`; return where the item stops, None for its end."""
+
 
 class Workspace(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user, `pools` have its units.

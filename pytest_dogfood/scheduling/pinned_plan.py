@@ -13,7 +13,7 @@ from itertools import pairwise
 from math import isfinite
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import PinnedPlanError, did_you_mean
@@ -60,9 +60,10 @@ class PinnedPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     `orders` has a line for each state that takes part: exactly these journeys run, in exactly this order. Without it
     the order is the ordinary one; then `only` may name journeys that run with all that they need. `probes` names the
     tokens that are asked for before and after each entry of a line: True means those of the state's chain. `twice`
-    names tokens whose provision steps run a second time. With `files` it is noted which files each entry has written
-    or removed. With `release` nothing runs: what is left in the `joined` directory is released. `result` is the file
-    in which the outcome is written.
+    names tokens whose provision steps run a second time. With `steps`, the tokens that a journey establishes are asked
+    for between its steps, too. `stops` maps journeys to the number of the step behind which they end. With `files` it
+    is noted which files each entry has written or removed. With `release` nothing runs: what is left in the `joined`
+    directory is released. `result` is the file in which the outcome is written.
     """
 
     version: int = VERSION
@@ -71,6 +72,8 @@ class PinnedPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     probes: bool | tuple[Token, ...] = False
     twice: tuple[Token, ...] = ()
     files: bool = False
+    steps: bool = False
+    stops: Mapping[JourneyId, int] = field(default_factory=dict)
     added: tuple[Added, ...] = ()
     joined: Joined | None = None
     release: bool = False
@@ -124,6 +127,11 @@ def _contradictions(plan: PinnedPlan) -> Iterator[str]:
         for entry in line:
             if isinstance(entry, Idle) and not (isfinite(entry.idle) and entry.idle >= 0):
                 yield f"line {number} of `orders`: idle {entry.idle} is no number of seconds"
+    for journey, step in plan.stops.items():
+        if journey not in named:
+            yield f"`stops` names {journey!r}, which does not stand in `orders`"
+        if step < 1:
+            yield f"`stops`: {journey!r} cannot end behind step {step}"
     for added in plan.added:
         tokens = (*added.requires, *added.invalidates, *added.establishes)
         none = [token for token in tokens if not TOKEN_PATTERN.fullmatch(token)]

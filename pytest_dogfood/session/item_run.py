@@ -104,6 +104,7 @@ class ItemRun(Struct, kw_only=True):
     _fixtures: int = 0
     _cleaned: bool = False
     _note: Note = field(default_factory=Note)
+    _stop: int | None = None
     _established_before: dict[Token, TokenRecord] = field(default_factory=dict)
 
     @property
@@ -113,8 +114,7 @@ class ItemRun(Struct, kw_only=True):
     @property
     def place_of_failure(self) -> Location:
         """The place of the step that failed or was running, or else of the journey."""
-        failed = self._done.failure
-        if failed is not None:
+        if (failed := self._done.failure) is not None:
             return failed.step.location
         running = () if self.refusal is not None else self.journey.steps[len(self._done.results) :]
         return running[0].location if running else self.journey.location
@@ -215,14 +215,15 @@ class ItemRun(Struct, kw_only=True):
         workspace = self.presence.workspace
         self._done = self.presence.saving_for(self.journey.establishes, self.state)
         last = None if entrance is None else entrance.step - (not entrance.after)
+        if workspace.observer is not None and entrance is None:
+            last = self._stop = workspace.observer.watch(self.planned, self.state, self._done)
         run_journey(workspace, self.journey, self.runner, why=Why.ITEM, done=self._done, last=last)
         failed = self._done.failure
         if failed is not None and (entrance is None or failed.number != entrance.step):
             texts = [failure_text(self._done, self.runner, verbose=verbose)]
             texts += values_missed(self.presence.graph, self.journey, self._done, self.runner)
-            raise ProductFailure(
-                self.with_what_next("\n\n".join(texts)), failure_reason(self._done, self.runner)
-            )
+            text, reason = self.with_what_next("\n\n".join(texts)), failure_reason(self._done, self.runner)
+            raise ProductFailure(text, reason)
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
 
@@ -232,17 +233,16 @@ class ItemRun(Struct, kw_only=True):
 
         if self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
-        step, workspace = self.journey.steps[entrance.step - 1], self.presence.workspace
+        step = self.journey.steps[entrance.step - 1]
         place = place_of(
             self.runner,
             step,
             number=entrance.step,
             variables=self._done.values,
-            files=private_directory(workspace.run.path / "enter"),
+            files=private_directory(self.presence.workspace.run.path / "enter"),
             name=self.journey.id,
         )
-        banner = "\n".join(self._banner(entrance))
-        entrance.open(place, self.runner.mask(banner))
+        entrance.open(place, self.runner.mask("\n".join(self._banner(entrance))))
 
     def _banner(self, entrance: Entrance) -> Iterator[str]:
         step = self.journey.steps[entrance.step - 1]
@@ -279,8 +279,8 @@ class ItemRun(Struct, kw_only=True):
     def _kept(self) -> dict[str, Path]:
         """Return the directories that stay if the item fails, by what they are."""
         state = self.state.path if self.templates.keep(self.state) else None
-        own = {"working directory": self.workdir, "state": state}
-        return {what: path for what, path in own.items() if path is not None}
+        own = {"working directory": self.workdir, "state": state}.items()
+        return {what: path for what, path in own if path is not None}
 
     def _how_to_enter(self) -> Iterator[str]:
         """Yield how to open a shell where this has failed. While a debugger is open, the run is not over."""
@@ -310,6 +310,7 @@ class ItemRun(Struct, kw_only=True):
             self.values,
             self.secret,
             self.established,
+            is_half=self._stop is not None,
         )
         if denial:
             reason = denial.partition("\n")[0].removeprefix(f"{self.journey.location}: ")
@@ -355,9 +356,8 @@ class ItemRun(Struct, kw_only=True):
         self._note.outcome, self._note.text = self.outcome, "\n\n".join(self.texts)
         if self.texts:
             self._note.again = reproduction(self.journey, self.presence.workspace)
-        recorder.write(
-            Kind.JOURNEY, self.journey.id, self._note, self.runner, self._done, place=self.state.name
-        )
+        place = self.state.name
+        recorder.write(Kind.JOURNEY, self.journey.id, self._note, self.runner, self._done, place=place)
 
     def retract_result(self) -> None:
         """Forget the established tokens if a failed teardown, or a failure that unittest kept, shows up later."""

@@ -47,6 +47,7 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `position` counts the entries before, `entry` is the last of them, empty at the beginning. `written` and `removed`
     are files that changed since the observation before, relative to the state. `at` is in seconds since the epoch. A
     state that begins as a copy is `part_of` another one: of what that is `behind` a journey, or at its beginning.
+    Within the next entry, behind its step number `step`, only tokens that it establishes are asked for.
     """
 
     state: StateId
@@ -59,6 +60,7 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     removed: tuple[str, ...] = ()
     part_of: StateId = StateId("")
     behind: JourneyId = JourneyId("")
+    step: int = 0
 
 
 class LineRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):

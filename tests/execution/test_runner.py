@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.execution.runner import failure_text, run_steps
+from pytest_dogfood.execution.runner import StepResult, StepsResult, failure_text, run_steps
 from pytest_dogfood.journey import Expectation, Save, Script, Step, StreamExpectation, Until
 from tests.support.fakes import FakeRunner, FakeSeen
 from tests.support.strategies import ANYWHERE
@@ -28,6 +28,24 @@ def test_steps_run_in_order_and_are_counted() -> None:
     done = run_steps([STEP, STEP, STEP], FakeRunner([good(), good(), good()]))
     assert [(one.number, one.total) for one in done.results] == [(1, 3), (2, 3), (3, 3)]
     assert done.failure is None
+
+
+def test_each_step_is_told_and_what_is_done_then_is_no_time_of_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    told: list[int] = []
+
+    def ended(result: StepResult) -> None:
+        told.append(result.number)
+        for _ in range(100):
+            next(clock)
+
+    runner = FakeRunner([good(), good(), bad(), good()])
+    run_steps([STEP] * 4, runner, timeout=50, done=StepsResult(ended=ended))
+    assert told == [1, 2, 3]
+    assert all(limit is not None and limit > 0 for _, _, limit in runner.asked)
 
 
 def test_nothing_runs_after_a_step_that_failed() -> None:

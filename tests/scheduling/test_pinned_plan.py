@@ -77,6 +77,8 @@ def test_what_is_written_is_read_again() -> None:
         probes=(Token("t"),),
         twice=(Token("t"),),
         files=True,
+        steps=True,
+        stops={JourneyId("a"): 2},
         added=(Added(journey=JourneyId("a"), requires=(Token("s"),)),),
         joined=Joined(directory="/tmp/x", pid=7),  # noqa: S108 - nothing is made there
         result="/out.json",
@@ -102,6 +104,8 @@ def test_what_is_written_is_read_again() -> None:
         (b'{"orders": [[{"idle": 1}]]}', "no journey"),
         (b'{"orders": [["a", {"idle": -1}]]}', "no number of seconds"),
         (b'{"orders": [["a"], ["b", "a"]]}', "'a' stands in `orders` 2 times"),
+        (b'{"orders": [["a"]], "stops": {"b": 1}}', "`stops` names 'b', which does not stand in `orders`"),
+        (b'{"orders": [["a"]], "stops": {"a": 0}}', "'a' cannot end behind step 0"),
         (b'{"release": true}', "`release` needs `joined`"),
         (b'{"release": true, "joined": {"directory": "/", "pid": 1}, "only": ["a"]}', "runs no journeys"),
         (b'{"added": [{"journey": "a", "requires": ["Not A Token"]}]}', "is not a token"),

@@ -37,9 +37,11 @@ class Experiment(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `order` has the journeys that run, in exactly this order; if it is empty, all run in the order of an ordinary run.
     Journeys in `idle` only wait, each for a number of seconds, and before the last one the state is left alone for
-    `pause` seconds. Tokens in `provided` are set up by their own provider,
-    those of them in `twice` two times in a row. With `probes`, all probes of the chain are asked in the empty state
-    and behind each journey. `lines` are declared in addition. `number` tells repetitions of the same experiment apart.
+    `pause` seconds. Tokens in `provided` are set up by their own provider, those of them in `twice` two times in a
+    row. With `probes`, all probes of the chain are asked in the empty state and behind each journey, and it is noted
+    which files each journey has written. With `steps`, the probes of what a journey establishes are asked behind each
+    of its steps, too; `stops` maps journeys to the number of the step behind which they end. `lines` are declared in
+    addition. `number` tells repetitions of the same experiment apart.
     """
 
     chain: ChainId
@@ -49,6 +51,8 @@ class Experiment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     provided: tuple[Token, ...] = ()
     twice: tuple[Token, ...] = ()
     probes: bool = False
+    steps: bool = False
+    stops: Mapping[JourneyId, int] = field(default_factory=dict)
     lines: tuple[Line, ...] = ()
     number: int = 0
 
@@ -78,14 +82,23 @@ class ProbeAnswer(Struct, frozen=True, kw_only=True):
     state: str = ""
 
 
+class HalfWay(Struct, frozen=True, kw_only=True):
+    """A token that was present behind step number `step` of the `journey` that establishes it, before its last step."""
+
+    token: Token
+    journey: JourneyId
+    step: int
+
+
 class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was seen of one chain in one run.
 
     `order` is the real order of the journeys that began. `probes` are in the order in which they were asked;
     `released` has, for each journey, the tokens that were released behind it. `provisioned` are the tokens that their
-    own providers set up. `failed_again` maps tokens to the failure
-    of their second provision. `void` says why the run shows nothing about the chain, `refused` why the lines of the
-    experiment are not valid in this project.
+    own providers set up. `failed_again` maps tokens to the failure of their second provision. `half_way` has each
+    token at the first step of its journey behind which it was present, and `written` the files that each journey has
+    written or removed, as far as that was noted. `void` says why the run shows nothing about the chain, `refused` why
+    the lines of the experiment are not valid in this project.
     """
 
     ends: Mapping[JourneyId, JourneyEnd] = field(default_factory=dict)
@@ -94,6 +107,8 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     released: Mapping[JourneyId, tuple[Token, ...]] = field(default_factory=dict)
     provisioned: tuple[Token, ...] = ()
     failed_again: Mapping[Token, str] = field(default_factory=dict)
+    half_way: tuple[HalfWay, ...] = ()
+    written: Mapping[JourneyId, tuple[str, ...]] = field(default_factory=dict)
     void: str = ""
     refused: str = ""
 
