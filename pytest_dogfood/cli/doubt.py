@@ -50,7 +50,7 @@ def workers(text: str) -> str:
     Argument(
         "--budget", type=duration, metavar="TIME", help="begin nothing that would not end in time: 90s, 10m"
     ),
-    Argument("--thorough", action="store_true", help="try more orders"),
+    Argument("--thorough", action="store_true", help="try more orders, and journeys that end half-way"),
     Argument("--junit", metavar="FILE", help="write a JUnit report"),
     Argument(
         "--patch",
@@ -254,7 +254,7 @@ def _results(target: Target, campaign: Campaign) -> Results:
     }
     findings, ignored, unused = without_exempt(merged(found, target.graph), exempt, target.graph)
     untested: Mapping[ChainId, str] = {
-        one.chain: one.untested or "the time was not enough"
+        one.chain: one.untested or _not_reached(one.suspected)
         for one in campaign.examinations
         if one.untested or not one.is_done
     }
@@ -267,6 +267,12 @@ def _results(target: Target, campaign: Campaign) -> Results:
         unused=unused,
         edit=edit_for([line for one in findings for line in one.lines], target.graph, target.rootdir),
     )
+
+
+def _not_reached(suspected: str | None) -> str:
+    if suspected is None:
+        return "the time was not enough"
+    return f"the time was not enough: {suspected} is suspected, and the next command goes on there"
 
 
 def _closing_line(target: Target, campaign: Campaign, results: Results, seconds: float) -> str:

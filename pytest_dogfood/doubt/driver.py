@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.doubt.experiments.examination import BASIC_ORDERS, THOROUGH_ORDERS, Examination
+from pytest_dogfood.doubt.experiments.examination import Examination
 from pytest_dogfood.doubt.experiments.smallest import Trial
 from pytest_dogfood.doubt.experiments.values import Experiment, Observation
 from pytest_dogfood.doubt.record import (
@@ -77,6 +77,11 @@ class _Chain:
         self.trial: Trial[None] = examination.run()
         self.next: Experiment | None = next(self.trial)
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether a suspect is being settled just now; with little time that comes first."""
+        return self.examination.suspected is not None
+
     def go_on(self, seen: Observation) -> None:
         try:
             self.next = self.trial.send(seen)
@@ -107,22 +112,29 @@ class Campaign:
         self._tell = tell
         graph = target.graph
         wanted = dict.fromkeys(graph.chains[one] for one in target.tested)
-        orders = THOROUGH_ORDERS if target.thorough else BASIC_ORDERS
         arguments = (*target.arguments, *(["thorough"] if target.thorough else []), *target.tested)
         digests = {one: digest_of_chain(graph, one, target.rootdir, more=arguments) for one in wanted}
         kept = {one: known for one, known in record.chains.items() if digests.get(one) == known.digest}
         if all(one in kept and kept[one].is_complete for one in wanted):
             kept = {}  # everything was done, so that it begins again
         for one, digest in digests.items():
-            record.chains[one] = kept.get(one) or ChainRecord(digest=digest)
-        self._chains = {
-            one: _Chain(Examination(graph, one, orders=orders, tested=target.tested), record.chains[one])
-            for one in wanted
-        }
+            before = record.chains.get(one)
+            suspects = [] if before is None else before.suspects
+            record.chains[one] = kept.get(one) or ChainRecord(
+                digest=digest, earlier=suspects, suspects=suspects
+            )
+        self._chains = {one: self._chain(one, record.chains[one]) for one in wanted}
         for gone in record.chains.keys() - set(graph.chains.values()):
             del record.chains[gone]
         for made in self._chains.values():
             made.repeat()
+
+    def _chain(self, chain: ChainId, record: ChainRecord) -> _Chain:
+        target = self.target
+        examination = Examination(
+            target.graph, chain, thorough=target.thorough, tested=target.tested, earlier=record.earlier
+        )
+        return _Chain(examination, record)
 
     @property
     def examinations(self) -> list[Examination]:
@@ -142,7 +154,8 @@ class Campaign:
         with _machine(self.target) as (joined, directory):
             runner = _Runner(self.target, joined, directory)
             while ready := {one: chain for one, chain in self._chains.items() if chain.next is not None}:
-                chosen = list(_together(ready.values()))
+                suspected = [] if deadline is None else [one for one in ready.values() if one.is_settling]
+                chosen = list(_together(suspected or ready.values()))
                 if deadline is not None:
                     now = time.monotonic()
                     chosen = [one for one in chosen if now + self._expected(one) <= deadline]
@@ -157,6 +170,7 @@ class Campaign:
                 for one, experiment in zip(chosen, experiments, strict=True):
                     one.record.done.append(Done(experiment, seen[experiment.chain]))
                     one.go_on(seen[experiment.chain])
+                    one.record.suspects = [*one.examination.suspicious]
                     one.record.is_complete = one.next is None
                 write_record(self._record_path, self._record)
 

@@ -123,12 +123,22 @@ def sentence(finding: Finding) -> str:  # noqa: PLR0911 - a table of codes
         case Code.PROBE_TRUE:
             return f"the probe of {token} says yes in an empty state, in which nothing has run"
         case Code.PROBE_TOO_EARLY:
-            behind = f" behind {others}" if others else ""
-            return (
-                f"the probe of {token} says yes{behind}, although {journey}, which requires it, fails there"
-            )
+            where = _where_present(finding)
+            return f"the probe of {token} says yes{where}, although {journey}, which requires it, fails there"
         case Code.NOT_REPEATABLE:
             return f"{journey} passed once and fails ever since: it leaves something outside of its state"
+
+
+def _stops(finding: Finding) -> Mapping[JourneyId, int]:
+    """Return the journeys that ended half-way where it failed, each with the number of its last step."""
+    return finding.proof.failing.stops if finding.proof is not None else {}
+
+
+def _where_present(finding: Finding) -> str:
+    """Return behind what a probe says yes too early."""
+    for one, step in _stops(finding).items():
+        return f" behind step {step} of {one}, before its end"
+    return f" behind {' and '.join(finding.guilty)}" if finding.guilty else ""
 
 
 def advice(finding: Finding) -> str:  # noqa: PLR0911 - a table of codes
@@ -146,6 +156,8 @@ def advice(finding: Finding) -> str:  # noqa: PLR0911 - a table of codes
             return "let the provider leave what the journey leaves, as far as others use it"
         case Code.PROBE_TRUE:
             return "let the probe ask for what the token means; if that is outside of the state, say scope: machine"
+        case Code.PROBE_TOO_EARLY if _stops(finding):
+            return f"let the probe ask for what the last steps of {finding.guilty[0]} leave"
         case Code.PROBE_TOO_EARLY:
             return "let the probe ask for what those that require the token use"
         case Code.NOT_REPEATABLE:
@@ -225,7 +237,9 @@ def _in_words(experiment: Experiment) -> str:
         if experiment.pause and one == experiment.order[-1]:
             words.append(f"a pause of {experiment.pause:.1f} s")
         idle = experiment.idle.get(one)
-        words.append(one if idle is None else f"a pause of {idle:.1f} s in place of {one}")
+        stop = experiment.stops.get(one)
+        name = one if stop is None else f"{one} up to its step {stop}"
+        words.append(name if idle is None else f"a pause of {idle:.1f} s in place of {one}")
     text = ", then ".join(words)
     given = [f"{token}{' twice' if token in experiment.twice else ''}" for token in experiment.provided]
     return f"{text}; set up by its provider: {', '.join(given)}" if given else text

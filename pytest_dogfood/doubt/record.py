@@ -28,12 +28,15 @@ class Done(Struct, frozen=True):
 class ChainRecord(Struct, kw_only=True):
     """The experiments of a chain, in their order. `digest` is that of the texts they rest on.
 
-    `is_complete` means that nothing was left to try.
+    `is_complete` means that nothing was left to try. `suspects` are the experiments in which something failed that is
+    not settled, and `earlier` those of the record before this one: they come first.
     """
 
     digest: str
     done: list[Done] = field(default_factory=list)
     is_complete: bool = False
+    suspects: list[Experiment] = field(default_factory=list)
+    earlier: list[Experiment] = field(default_factory=list)
 
 
 class DoubtRecord(Struct, kw_only=True):

@@ -18,12 +18,12 @@ import tempfile
 from pathlib import Path
 
 from tests.support.doubted_files import written
-from tests.support.seeded_faults import KINDS, Fault, draw, draw_clean
+from tests.support.seeded_faults import KINDS, THOROUGH_KINDS, Fault, draw, draw_clean
 
 
 def judged(seed: int, workers: int) -> list[str]:
     """Write and doubt one project; return what is not as it should be."""
-    kind = [*KINDS, ""][seed % (len(KINDS) + 1)]
+    kind = [*THOROUGH_KINDS, ""][seed % (len(THOROUGH_KINDS) + 1)]
     fault: Fault | None = None
     if kind:
         project, (fault,) = draw(seed, (kind,), least=4, most=7)
@@ -32,8 +32,11 @@ def judged(seed: int, workers: int) -> list[str]:
     root = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
     try:
         (root / "project").mkdir()
-        ids = written(project, root / "project", states=root / "s", seed=seed)
-        done = _doubt(root / "project", workers)
+        is_thorough = kind not in {*KINDS, ""}
+        # Only a journey that has several steps can end half-way.
+        in_yaml = {fault.guilty} if is_thorough and fault is not None else set()
+        ids = written(project, root / "project", states=root / "s", seed=seed, in_yaml=in_yaml)
+        done = _doubt(root / "project", workers, *["--thorough"] * is_thorough)
         if "in the ordinary run" in done.stdout:
             return [] if done.returncode == 1 else [f"a red ordinary run with exit status {done.returncode}"]
         findings = re.findall(r"^\S+:\d+: (?!hint)(.*) \[([a-z-]+)\]$", done.stdout, re.MULTILINE)
@@ -55,12 +58,12 @@ def judged(seed: int, workers: int) -> list[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _doubt(project: Path, workers: int) -> subprocess.CompletedProcess[str]:
+def _doubt(project: Path, workers: int, *options: str) -> subprocess.CompletedProcess[str]:
     words = ["-n", str(workers)] if workers else []
     ours = ("PYTEST_", "DOGFOOD_", "GITHUB_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(
-        [sys.executable, "-m", "pytest_dogfood", "doubt", *words],
+        [sys.executable, "-m", "pytest_dogfood", "doubt", *words, *options],
         cwd=project,
         env=environment,
         capture_output=True,

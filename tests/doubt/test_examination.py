@@ -6,12 +6,16 @@ tests/campaigns/doubted_projects.py tries many more of them.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 import pytest
 from msgspec import structs
 
-from pytest_dogfood.doubt.experiments.values import Code
+from pytest_dogfood.doubt.experiments.examination import Examination
+from pytest_dogfood.doubt.experiments.values import Code, Experiment, Observation
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.no_doubt import DOUBT_CODES
+from tests.support.doubted_projects import Project, Simulation
 from tests.support.seeded_faults import KINDS, draw, draw_clean, draw_noisy, examine, is_green
 
 PROJECTS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "6"))
@@ -101,6 +105,74 @@ def test_one_that_is_replayed_for_others_must_be_repeatable() -> None:
 def test_findings_are_the_same_whoever_asks_again() -> None:
     project, _ = draw(7, ("need of file", "polluter"))
     assert examine(project).findings == examine(project).findings
+
+
+def _unsettled(project: Project, *, most: int) -> list[Experiment]:
+    """Return the suspicious experiments of an examination that is broken off."""
+    graph, simulation = project.graph(), Simulation(project)
+    (chain,) = dict.fromkeys(graph.chains.values())
+    examination = Examination(graph, chain)
+    trial = examination.run()
+    experiment = next(trial)
+    for _ in range(most):
+        if examination.suspicious:
+            return [*examination.suspicious]
+        experiment = trial.send(simulation.run(experiment))
+    raise AssertionError("nothing was suspected")
+
+
+def test_what_was_suspected_the_last_time_comes_first() -> None:
+    project, (fault,) = draw(7, ("polluter",))
+    suspects = _unsettled(project, most=50)
+    assert examine(project, earlier=suspects).findings == examine(project).findings
+    graph, simulation = project.graph(), Simulation(project)
+    (chain,) = dict.fromkeys(graph.chains.values())
+    examination = Examination(graph, chain, earlier=suspects)
+    trial = examination.run()
+    first = trial.send(simulation.run(next(trial)))
+    assert first == suspects[0]
+    trial.send(simulation.run(first))
+    assert examination.suspected == fault.journey
+
+
+def test_what_was_suspected_and_is_no_longer_possible_is_dropped() -> None:
+    project, _ = draw(7, ("polluter",))
+    (first, *_) = suspects = _unsettled(project, most=50)
+    gone = structs.replace(first, order=(*first.order, JourneyId("gone")))
+    turned = structs.replace(first, order=first.order[::-1])
+    assert examine(project, earlier=[gone, turned]).experiments == examine(project).experiments
+    assert len(suspects) == 1
+
+
+def _with_void_runs(project: Project, *, void: Collection[int]) -> Examination:
+    """Examine a project whose runs number `void` leave their plan."""
+    graph, simulation = project.graph(), Simulation(project)
+    (chain,) = dict.fromkeys(graph.chains.values())
+    examination = Examination(graph, chain)
+    trial = examination.run()
+    experiment = next(trial)
+    for number in range(1, 1000):
+        seen = Observation(void="it left its plan") if number in void else simulation.run(experiment)
+        try:
+            experiment = trial.send(seen)
+        except StopIteration:
+            return examination
+    raise AssertionError("the examination does not end")
+
+
+def test_a_run_that_left_its_plan_is_repeated() -> None:
+    project, (fault,) = draw(7, ("polluter",))
+    whole = _with_void_runs(project, void=())
+    every_third = _with_void_runs(project, void=range(1, 1000, 3))
+    assert every_third.findings == whole.findings
+    assert every_third.untested == ""
+    assert fault.is_found_by(whole.findings[0])
+
+
+def test_one_that_leaves_its_plan_twice_is_not_repeated_again() -> None:
+    project, _ = draw(7, ("polluter",))
+    examination = _with_void_runs(project, void=(1, 2))
+    assert (examination.untested, len(examination.history)) == ("it left its plan", 2)
 
 
 def test_the_codes_are_those_that_a_mark_may_name() -> None:

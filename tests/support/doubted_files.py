@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from pytest_dogfood.journey import Journey, JourneyId
@@ -13,10 +13,15 @@ from tests.support.doubted_projects import Action, Project
 FORMS = ("yaml", "script", "python")
 
 
-def written(project: Project, root: Path, *, states: Path, seed: int) -> Mapping[JourneyId, JourneyId]:
-    """Write a project below a directory, each journey in one of the forms; return the ids that they have there."""
+def written(
+    project: Project, root: Path, *, states: Path, seed: int, in_yaml: Collection[JourneyId | None] = ()
+) -> Mapping[JourneyId, JourneyId]:
+    """Write a project below a directory, each journey in one of the forms; return the ids that they have there.
+
+    Journeys `in_yaml`, and those that invalidate tokens, are in YAML, with a step for each action.
+    """
     dice = random.Random(seed)  # noqa: S311 - dice
-    defined = dict.fromkeys([*project.probes, *project.providers])
+    defined = dict.fromkeys([*project.probes, *project.providers, *sorted(project.copyable)])
     capabilities = {
         token: {
             **(
@@ -24,6 +29,7 @@ def written(project: Project, root: Path, *, states: Path, seed: int) -> Mapping
                 if token in project.probes
                 else {}
             ),
+            **({"copyable": True} if token in project.copyable else {}),
             **({"provision": [_shell(project.providers[token])]} if token in project.providers else {}),
         }
         for token in defined
@@ -32,12 +38,17 @@ def written(project: Project, root: Path, *, states: Path, seed: int) -> Mapping
     _write(root / "pytest.ini", f"[pytest]\npython_files = *_test.py\ndogfood_state_root = {states}\n")
     ids: dict[JourneyId, JourneyId] = {}
     for number, journey in enumerate(project.journeys):
-        form = "yaml" if journey.invalidates else dice.choice(FORMS)
+        form = dice.choice(FORMS)
+        form = "yaml" if journey.invalidates or journey.id in in_yaml else form
         does = project.does[journey.id]
         name = f"{number:02}_{journey.id}"  # files are collected in the order of their names
         ids[journey.id] = journey.id
         if form == "yaml":
-            content = {"id": journey.id, **_declared(journey), "steps": [{"run": _shell(does)}]}
+            content = {
+                "id": journey.id,
+                **_declared(journey),
+                "steps": [{"run": _shell([one])} for one in does],
+            }
             _write(root / f"{name}.journey.yaml", json.dumps({"journeys": [content]}, indent=2))
         elif form == "script":
             header = [f"# dogfood: {key}: {', '.join(tokens)}" for key, tokens in _declared(journey).items()]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.doubt.experiments.examination import BASIC_ORDERS, Examination
+from pytest_dogfood.doubt.experiments.examination import Examination
 from pytest_dogfood.doubt.experiments.values import Code, Experiment, Finding, Unclear
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from tests.support.doubted_projects import Action, Project, Simulation, examined
@@ -68,8 +68,8 @@ class Draft:
         ]
 
 
-def draw_clean(seed: int, *, least: int = 6, most: int = 14) -> Draft:
-    """Return a project of one chain whose declarations all hold."""
+def draw_clean(seed: int, *, least: int = 6, most: int = 14, copyable: bool = False) -> Draft:
+    """Return a project of one chain whose declarations all hold; all its tokens may be `copyable`."""
     dice = random.Random(seed)  # noqa: S311 - dice
     draft = Draft(dice)
     project = draft.project
@@ -85,7 +85,8 @@ def draw_clean(seed: int, *, least: int = 6, most: int = 14) -> Draft:
             draft.things[token] = [f"{token}-{part}" for part in range(dice.choice((1, 2, 2, 3)))]
             does += [("write", thing) for thing in draft.things[token]]
             if dice.random() < 0.75:
-                project.probes[token] = draft.things[token][: dice.choice((1, 3))]
+                # What is written last is asked for, so that no probe says yes too early.
+                project.probes[token] = draft.things[token][-dice.choice((1, 3)) :]
             if dice.random() < 0.4:
                 project.providers[token] = [("write", thing) for thing in draft.things[token]]
         if dice.random() < 0.3:
@@ -118,6 +119,8 @@ def draw_clean(seed: int, *, least: int = 6, most: int = 14) -> Draft:
             )
         )
         project.does[journey] = [("delete", thing) for thing in draft.things[token]]
+    if copyable:
+        project.copyable.update(draft.things)
     return draft
 
 
@@ -262,6 +265,36 @@ KINDS: dict[str, Callable[[Draft], Fault | None]] = {
 }
 
 
+def _probe_early(draft: Draft) -> Fault | None:
+    """A probe asks for what is written first, so that it says yes when half of what a user needs is there."""
+    dice, graph, project = draft.dice, draft.project.graph(), draft.project
+    choices = []
+    for token in graph.establishers:
+        users = [one for one in draft.ids() if token in graph.required_by(graph.journeys[one])]
+        users = [one for one in users if not graph.journeys[one].invalidates]
+        if users:
+            choices.append((token, users))
+    if not choices:
+        return None
+    token, users = dice.choice(choices)
+    (maker,) = graph.establishing(token)
+    part, whole = f"{token}-part", f"{token}-whole"
+    place = dice.randrange(len(project.does[maker]) + 1)
+    does = [*project.does[maker][:place], ("write", part), *project.does[maker][place:]]
+    project.does[maker] = [*does, ("write", whole)]
+    if token in project.providers:
+        project.providers[token] = [*project.providers[token], ("write", part), ("write", whole)]
+    project.probes[token] = [part]
+    for user in dice.sample(users, dice.randint(1, len(users))):
+        project.does[user] = [("need", whole), *project.does[user]]
+    project.copyable.update(draft.things)
+    return Fault("probe early", Code.PROBE_TOO_EARLY, token=token, guilty=maker)
+
+
+THOROUGH_KINDS = {**KINDS, "probe early": _probe_early}
+"""What a thorough examination finds; the last kind in chains whose tokens are copyable."""
+
+
 def is_green(project: Project, *, seed: int = 0) -> bool:
     """Return whether an ordinary run of the project passes."""
     graph = project.graph()
@@ -277,16 +310,16 @@ def draw(seed: int, kinds: tuple[str, ...], *, least: int = 6, most: int = 14) -
     """Return a project with one fault of each kind, whose ordinary run is green."""
     for attempt in range(200):
         draft = draw_clean(seed * 1000 + attempt, least=least, most=most)
-        faults = [KINDS[kind](draft) for kind in kinds]
+        faults = [THOROUGH_KINDS[kind](draft) for kind in kinds]
         found = [fault for fault in faults if fault is not None]
         if len(found) == len(kinds) and is_green(draft.project):
             return draft.project, found
     raise AssertionError(f"no project of seed {seed} with {kinds}")
 
 
-def draw_noisy(seed: int, noise: str, *, least: int = 6, most: int = 14) -> Project:
+def draw_noisy(seed: int, noise: str, *, least: int = 6, most: int = 14, copyable: bool = False) -> Project:
     """Return a project without a fault, but with noise: flaky, expiring, outside or logs."""
-    draft = draw_clean(seed, least=least, most=most)
+    draft = draw_clean(seed, least=least, most=most, copyable=copyable)
     dice, project = draft.dice, draft.project
     ids = draft.ids()
     if noise == "flaky":
@@ -318,12 +351,18 @@ class Seen:
 
 
 def examine(
-    project: Project, *, seed: int = 0, tested: Sequence[JourneyId] | None = None, orders: int = BASIC_ORDERS
+    project: Project,
+    *,
+    seed: int = 0,
+    tested: Sequence[JourneyId] | None = None,
+    thorough: bool = False,
+    files: bool = True,
+    earlier: Sequence[Experiment] = (),
 ) -> Seen:
     """Examine each chain of a simulated project to the end."""
-    graph, simulation = project.graph(), Simulation(project, seed=seed)
+    graph, simulation = project.graph(), Simulation(project, seed=seed, files=files)
     examinations = [
-        Examination(graph, chain, tested=tested, orders=orders)
+        Examination(graph, chain, tested=tested, thorough=thorough, earlier=earlier)
         for chain in dict.fromkeys(graph.chains.values())
     ]
     for one in examinations:

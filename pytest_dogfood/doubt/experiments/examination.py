@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from pytest_dogfood.doubt.experiments import failures, suspects
+from pytest_dogfood.doubt.experiments import failures, half_way, suspects
 from pytest_dogfood.doubt.experiments.known import Known
 from pytest_dogfood.doubt.experiments.orders import provider_runs
 from pytest_dogfood.doubt.experiments.smallest import NotShown, OtherSuspect, Trial
@@ -32,14 +32,21 @@ class Examination:
         graph: CapabilityGraph,
         chain: ChainId,
         *,
-        orders: int = BASIC_ORDERS,
+        thorough: bool = False,
         tested: Collection[JourneyId] | None = None,
+        earlier: Sequence[Experiment] = (),
     ) -> None:
-        """Examine the declarations of the journeys `tested`, by default of all."""
+        """Examine the declarations of the journeys `tested`, by default of all.
+
+        If it is `thorough`, more orders are tried, and journeys that end half-way where tokens are copyable. What
+        failed in the experiments `earlier` was not settled then, so they come first, as far as they are still possible.
+        """
         self.graph = graph
         self.chain = chain
         self._tested = tested
-        self._orders = orders
+        self._earlier = earlier
+        self._orders = THOROUGH_ORDERS if thorough else BASIC_ORDERS
+        self._half_way = thorough and half_way.can_be_tried(graph, chain)
         self.findings: list[Finding] = []
         self.unclear: list[Unclear] = []
         self.untested = ""
@@ -49,6 +56,10 @@ class Examination:
         self.is_done = False
         self.asked: set[tuple[object, ...]] = set()
         """The suspects that were looked at, so that nothing is looked at twice."""
+        self.suspicious: list[Experiment] = []
+        """Experiments in which something failed that is not settled, in the order in which they were done."""
+        self.suspected: JourneyId | Token | None = None
+        """What is being settled just now."""
         self.first = Observation()
         self.history: list[tuple[Experiment, Observation]] = []
 
@@ -59,6 +70,9 @@ class Examination:
         while True:
             seen = yield experiment
             self.history.append((experiment, seen))
+            if seen.void and not seen.refused:  # it shows nothing, so it is done once more
+                seen = yield experiment
+                self.history.append((experiment, seen))
             try:
                 experiment = trial.send(seen)
             except StopIteration:
@@ -66,7 +80,7 @@ class Examination:
                 return
 
     def _examine(self) -> Trial[None]:
-        self.first = yield Experiment(chain=self.chain, probes=True)
+        self.first = yield Experiment(chain=self.chain, probes=True, steps=self._half_way)
         first = self.first
         if first.void:
             self.untested = first.void
@@ -80,9 +94,23 @@ class Examination:
         if not known.orders.members:
             return
         known.orders.seen(first.order, first.order)
+        yield from self._try_earlier(known)
         yield from self._look_at_probes(known, first)
         yield from self._try_providers(known)
         yield from self._try_orders(known)
+        yield from self._try_half_way(known)
+
+    def _try_earlier(self, known: Known) -> Trial[None]:
+        """Do again what was not settled the last time."""
+        for experiment in self._earlier:
+            if not known.orders.allows(experiment.order) or not {*experiment.provided}.issubset(
+                self._with_provider()
+            ):
+                continue
+            seen = yield experiment
+            if not experiment.provided:
+                known.orders.seen(experiment.order, [one for one in experiment.order if _passed(seen, one)])
+            yield from self._look_at_failures(known, experiment, seen)
 
     def _try_providers(self, known: Known) -> Trial[None]:
         done: set[JourneyId] = set()
@@ -142,6 +170,25 @@ class Examination:
             if len(self.findings) + len(self.unclear) == found:
                 left -= 1
 
+    def _try_half_way(self, known: Known) -> Trial[None]:
+        """Let journeys end where the probes of what they establish say yes, and run there what needs it."""
+        left = [] if self.untested else [*half_way.half_made(known)]
+        while left:
+            experiment, chosen = half_way.together(known, left)
+            left = [one for one in left if one not in chosen]
+            seen = yield experiment
+            if seen.void:
+                self.untested = seen.void
+                return
+            for tried in chosen:
+                # An error in its set-up is none of the journey that ended: it was set up again, or could not be.
+                failed = [one for one in tried.users if one in seen.ends and _has_failed(seen, one)]
+                for user in failed:
+                    trial = half_way.probe_half_way(known, tried, user)
+                    maker, token = tried.place.journey, tried.place.token
+                    if (yield from self._settle(known, "probe half-way", trial, token, user, maker)):
+                        break
+
     def _look_at_probes(self, known: Known, seen: Observation) -> Trial[None]:
         for token in suspects.present_at_first(known, seen):
             yield from self._settle(known, "probe true", suspects.probe_true(known, token), token)
@@ -158,6 +205,8 @@ class Examination:
         for journey in failed:
             if journey in known.noisy:
                 continue
+            self.suspicious.append(experiment)
+            unclear = len(self.unclear)
             settled = yield from self._settle(
                 known,
                 "failing journey",
@@ -166,6 +215,8 @@ class Examination:
                 journey,
                 experiment.order,
             )
+            if len(self.unclear) == unclear:
+                self.suspicious.remove(experiment)
             if settled:
                 return
 
@@ -187,6 +238,15 @@ class Examination:
             trial.close()
             return False
         self.asked.add(key)
+        self.suspected = journey or token
+        try:
+            return (yield from self._settled(known, trial, token, journey))
+        finally:
+            self.suspected = None
+
+    def _settled(
+        self, known: Known, trial: Trial[Finding | None], token: Token | None, journey: JourneyId | None
+    ) -> Trial[bool]:
         try:
             finding = yield from trial
         except OtherSuspect as other:
@@ -216,6 +276,10 @@ class Examination:
             known.noisy.add(finding.journey)
         self.findings.append(finding)
         return not finding.hint
+
+
+def _has_failed(seen: Observation, journey: JourneyId) -> bool:
+    return seen.ends[journey].outcome in {Outcome.FAILED, Outcome.CRASHED}
 
 
 def _passed(seen: Observation, journey: JourneyId) -> bool:

@@ -72,6 +72,18 @@ class ChainOrders:
         journeys = self.graph.journeys
         return tuple(one for one in self.members if token in self.graph.needed_by(journeys[one]))
 
+    def is_tested(self, journey: JourneyId) -> bool:
+        """Return whether the declarations of a journey are tested."""
+        return journey in self._tested
+
+    def allows(self, order: Sequence[JourneyId]) -> bool:
+        """Return whether journeys may run in an order, as far as is known."""
+        before = self._precedence.as_mapping()
+        place = {one: number for number, one in enumerate(order)}
+        return place.keys() <= self._here and all(
+            place.get(other, -1) < place[one] for one in order for other in before[one]
+        )
+
     def require(self, journey: JourneyId, needs: Iterable[JourneyId]) -> None:
         """Learn that a journey needs others."""
         needs = tuple(needs)
