@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
 from pytest_dogfood.doubt.experiments.known import Known
+from pytest_dogfood.doubt.experiments.last_writer import last_writer
 from pytest_dogfood.doubt.experiments.lines import try_lines
 from pytest_dogfood.doubt.experiments.smallest import (
     REPETITIONS,
@@ -74,17 +75,19 @@ def _undeclared_requires(known: Known, journey: JourneyId, alone: Experiment) ->
     base = orders.closure([journey])
     usual = known.first.order[: known.first.order.index(journey)]
     candidates = [one for one in usual if one not in base and known.in_same_state(one, journey)]
-    whole = known.experiment({*orders.closure(candidates), *base}, journey)
-    passes = yield from _ask(known, journey, whole)
-    if not passes:
-        return (yield from _not_repeatable(known, journey, whole))
-    if not candidates:
-        raise NotShown("it passed when it was repeated")
 
     def with_these(chosen: Sequence[JourneyId]) -> Trial[bool]:
         return _ask(known, journey, known.experiment(orders.closure([journey, *chosen]), journey))
 
-    helpers = yield from smallest(candidates, with_these)
+    helpers = yield from _guessed(known, journey, candidates, with_these)
+    if not helpers:
+        whole = known.experiment({*orders.closure(candidates), *base}, journey)
+        passes = yield from _ask(known, journey, whole)
+        if not passes:
+            return (yield from _not_repeatable(known, journey, whole))
+        if not candidates:
+            raise NotShown("it passed when it was repeated")
+        helpers = yield from smallest(candidates, with_these)
     passing = known.experiment(orders.closure([journey, *helpers]), journey)
     otherwise = known.passed_otherwise(journey, before=helpers, has=False)
     proof = yield from prove(
@@ -100,6 +103,24 @@ def _undeclared_requires(known: Known, journey: JourneyId, alone: Experiment) ->
         code=Code.UNDECLARED_REQUIRES, chain=known.chain, journey=journey, guilty=helpers, proof=proof
     )
     return (yield from try_lines(known, finding))
+
+
+def _guessed(
+    known: Known,
+    journey: JourneyId,
+    candidates: Sequence[JourneyId],
+    is_enough: Callable[[Sequence[JourneyId]], Trial[bool]],
+) -> Trial[tuple[JourneyId, ...]]:
+    """Return what is enough if the first guess is right, found in few runs; nothing if it is wrong."""
+    guess = last_writer(known.text_of_failure(journey), candidates, known.first.written)
+    if guess is None or not (yield from is_enough([guess])):
+        return ()
+    # Is it itself to blame, or what it needs?
+    below = known.orders.closure([guess]).difference([guess])
+    below_here = [one for one in candidates if one in below]
+    if not below_here or not (yield from is_enough(below_here)):
+        return (guess,)
+    return (yield from smallest(below_here, is_enough))
 
 
 FAILURES_IN_A_ROW = 4
@@ -142,9 +163,11 @@ def _order_matters(known: Known, journey: JourneyId, order: Sequence[JourneyId])
     if usual.order != (*fixed, journey) and (yield from fails_with(())):
         return (yield from _order_within(known, journey, usual, in_this_order(())))
     candidates = [one for one in before if one not in base and known.in_same_state(one, journey)]
-    if not candidates or not (yield from fails_with(candidates)):
-        raise NotShown("it passed when it was repeated")
-    spoilers = yield from smallest(candidates, fails_with)
+    spoilers = yield from _guessed(known, journey, candidates, fails_with)
+    if not spoilers:
+        if not candidates or not (yield from fails_with(candidates)):
+            raise NotShown("it passed when it was repeated")
+        spoilers = yield from smallest(candidates, fails_with)
     failing = in_this_order(spoilers)
     spoiler = spoilers[0]
     left = orders.closure([journey, *spoilers[1:]])

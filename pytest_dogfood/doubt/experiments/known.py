@@ -84,6 +84,11 @@ class Known:
         ends = [seen.ends[journey] for _, seen in self.history if journey in seen.ends]
         return max([0.1, *(end.seconds for end in ends)])
 
+    def text_of_failure(self, journey: JourneyId) -> str:
+        """Return how a journey failed the last time, in full; nothing if it did not."""
+        ends = (seen.ends[journey] for _, seen in reversed(self.history) if journey in seen.ends)
+        return next((end.text for end in ends if not end.outcome.establishes), "")
+
     def passed_otherwise(self, journey: JourneyId, *, before: Collection[JourneyId], has: bool) -> bool:
         """Return whether a journey has once passed where one of `before` had (not) run before it."""
         for experiment, seen in self.history:
