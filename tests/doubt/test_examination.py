@@ -43,6 +43,14 @@ def test_the_lines_of_a_finding_end_it(kind: str, seed: int) -> None:
     assert examine(project.with_lines(finding.lines)).findings == []
 
 
+@pytest.mark.parametrize("seed", [6, 13, 94, 109, 110])
+def test_what_destroys_a_token_is_tried_before_another_one_destroys_it(seed: int) -> None:
+    project, (fault,) = draw(seed, ("undeclared invalidates",))
+    assert any(one.invalidates for one in project.journeys)
+    (finding,) = examine(project).findings
+    assert fault.is_found_by(finding)
+
+
 def test_what_a_leaf_leaves_gets_a_token_of_its_own() -> None:
     project, (fault,) = draw(7, ("need of leaf",))
     (finding,) = examine(project).findings

@@ -49,6 +49,13 @@ class ChainOrders:
                     self._precedence.put_behind(one, [last[journey.path]])
                 last[journey.path] = one
         self._seen: set[Pair] = set()
+        self._destroyed = {
+            (maker, one)
+            for one in order
+            for token in graph.journeys[one].invalidates
+            if graph.has_probe(token)
+            for maker in graph.establishing(token)
+        }
 
     def _declared_needs(self, journey: JourneyId) -> Iterable[JourneyId]:
         found = self.graph.journeys[journey]
@@ -96,29 +103,51 @@ class ChainOrders:
 
     def unseen(self) -> frozenset[Pair]:
         """Return the pairs that may run in this order, in one state, and of which that was not yet seen."""
-        before = self._precedence.as_mapping()
-        rests_on = {one: reachable(before[one], before.__getitem__) for one in self.members}
         tree = split(self.graph)
         states = defaultdict(list)
         for one in self.members:
             states[tree.state_of[one]].append(one)
-        return frozenset(
+        return self._possible(
             (first, then)
             for members in states.values()
             for first in members
             for then in members
             if first != then
             and (first in self._tested or then in self._tested)
-            and then not in rests_on[first]
-            and first not in rests_on[then]
             and (first, then) not in self._seen
         )
 
+    def _possible(self, pairs: Iterable[Pair]) -> frozenset[Pair]:
+        """Return those of the pairs of which neither rests on the other."""
+        before = self._precedence.as_mapping()
+        rests_on = {one: reachable(before[one], before.__getitem__) for one in self.members}
+        return frozenset(
+            (first, then)
+            for first, then in pairs
+            if then not in rests_on[first] and first not in rests_on[then]
+        )
+
     def seen(self, order: Sequence[JourneyId], judged: Collection[JourneyId]) -> None:
-        """Remember which pairs of the `judged` journeys ran in this order."""
+        """Remember which pairs of the `judged` journeys ran in this order.
+
+        What a journey does to a token shows only before another one destroys it: if it ran behind that, it is still to
+        be seen between the two.
+        """
         judged = frozenset(judged)
         order = [one for one in order if one in judged]
-        self._seen.update((first, then) for number, first in enumerate(order) for then in order[number + 1 :])
+        seen = {(first, then) for number, first in enumerate(order) for then in order[number + 1 :]}
+        hidden = {
+            (maker, then): (then, destroyer)
+            for maker, destroyer in seen & self._destroyed
+            for then in order[order.index(destroyer) + 1 :]
+            if (maker, then) not in self._seen
+        }
+        possible = self._possible(hidden.values()) if hidden else frozenset()
+        for pair, later in hidden.items():
+            if later in possible:
+                seen.discard(pair)
+                self._seen.discard(later)
+        self._seen |= seen
 
     def in_given_order(self, journeys: Collection[JourneyId]) -> tuple[JourneyId, ...]:
         """Return some journeys as in an ordinary run, but behind those that they were found to need."""
