@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,8 +209,10 @@ def merge_machines(contents: RunContents) -> Merged:
     for end in contents.ends:
         units[end.unit].append(end.nodeid)
     taken = taken_over(contents.losses, units, {end.nodeid: end.machine for end in contents.ends})
+    merged = merge(manifests, names)
     merged = replace(
-        merge(manifests, names),
+        merged,
+        troubles=(*merged.troubles, *_failed_releases(names, manifests)),
         begins=begins,
         lost=tuple(
             LostMachine(name=name, at=begins[name] + after, said=loss_in_words(after, taken[name]))
@@ -222,6 +224,15 @@ def merge_machines(contents: RunContents) -> Merged:
     if contents.stopped and merged.unaccounted:
         merged = replace(merged, troubles=(*merged.troubles, f"stopped by {contents.stopped}"))
     return merged
+
+
+def _failed_releases(names: Sequence[str], manifests: Sequence[Manifest]) -> Iterator[str]:
+    """Yield what machines could not release at their end: the ends of their items had been counted before."""
+    for name, manifest in zip(names, manifests, strict=True):
+        for one in manifest.record.activities if manifest.record is not None else ():
+            if one.kind is Kind.RELEASE and not one.for_ and one.outcome.is_bad:
+                wrong = [f": {step.place}, exit {step.exit}" for step in one.steps if step.wrong]
+                yield f"{one.id} could not be released on {name}{''.join(wrong[:1])}"
 
 
 def _record_by_ends(

@@ -413,6 +413,35 @@ def test_the_password_of_the_database_is_nowhere_to_be_seen(
         assert not [text for text in texts if word.encode() in text]
 
 
+def test_what_could_not_be_released_at_the_end_makes_the_closed_run_red(
+    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = new_fleet(
+        {
+            "a.journey.yaml": """
+            capabilities:
+              site:
+                scope: machine
+                probe: test -e $DOGFOOD_SHARED/site
+                provision: [touch $DOGFOOD_SHARED/site]
+                release: [exit 3]
+            journeys:
+              - {id: uses, requires: [site], steps: [run: 'true']}
+            """
+        }
+    )
+    end = made.start("release", workers=1).end()
+    monkeypatch.setenv("DOGFOOD_FLEET", made.url)
+    monkeypatch.chdir(made.root)
+
+    assert end.status == 1, end.text
+    assert main(["fleet", "close", made.name("release")]) == 1
+    said = capsys.readouterr().out
+    assert re.search(
+        r"^site could not be released on \S+-\S{4}: a\.journey\.yaml:7:\d+, exit 3$", said, re.MULTILINE
+    )
+
+
 def test_an_item_that_was_running_when_two_machines_were_lost_is_not_tried_again(
     new_fleet: Callable[..., Fleet],
 ) -> None:
