@@ -79,7 +79,9 @@ class Merged(Struct, frozen=True, kw_only=True):
         """Name the journeys that failed in a replay and in no item."""
         seen = {result.id for result in self.tally.results.values() if result.outcome.is_bad}
         replays = (replay for manifest in self.manifests for replay in manifest.replayed.items())
-        return tuple(dict.fromkeys(one for one, outcome in replays if outcome.is_bad and one not in seen))
+        failed = [one for one, outcome in replays if outcome.is_bad]
+        failed += [JourneyId(cause.who) for cause in self.tally.unseen_causes()]  # of machines
+        return tuple(dict.fromkeys(one for one in failed if one not in seen))
 
     def records(self) -> Iterator[ItemRecord]:
         return (item for _, item in self.items)

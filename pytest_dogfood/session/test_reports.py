@@ -127,7 +127,7 @@ def message_of(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    reason = crash.message if crash is not None else report.longreprtext
+    reason = crash.message if crash is not None else str(report.longrepr)
     if report.when == "call":
         return str(reason)
     return f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"'

@@ -7,7 +7,7 @@ from pytest_dogfood.fleet.agreement import Agreement
 from pytest_dogfood.fleet.board import End, Losses, Machine, MachineState, RunContents, Unit
 from pytest_dogfood.fleet.close import LARGEST_RECORD, merge_machines, packed_item_record
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome
 from pytest_dogfood.report.manifest import ItemRecord
 from pytest_dogfood.report.merge import merged_run, to_lines
 from pytest_dogfood.report.overview import view_of
@@ -100,3 +100,26 @@ def test_a_machine_that_was_lost_has_lanes_by_what_had_ended_on_it() -> None:
     assert {cause.id: cause.text for cause in view.causes} == {"B": "exit 7", "t::2": "assert 1 == 2"}
     assert recorded.run.others == {"passed": 1, "failed": 1}
     assert "blue was lost after 41 s; 1 item taken over by red" in to_lines(merge_machines(contents))
+
+
+def test_a_run_is_red_if_what_something_waited_for_failed_in_a_replay() -> None:
+    cause = Cause(who="login", why="login failed", details="replayed for pay")
+    result = JourneyResult(id=JourneyId("pay"), outcome=Outcome.DEFERRED, cause=cause)
+    contents = RunContents(
+        run="r",
+        agreement=Agreement(items=("a::pay",), graph="", journeys={"a::pay": "pay"}).packed(),
+        machines=(Machine(name="red"),),
+        ends=(
+            End(
+                nodeid="a::pay",
+                unit="a",
+                attempt=1,
+                outcome="deferred",
+                result=msgspec.json.encode(result.to_json()),
+                record=packed_item_record(ItemRecord(nodeid="a::pay", outcome=Outcome.DEFERRED)),
+                machine="red",
+            ),
+        ),
+    )
+    merged = merge_machines(contents)
+    assert (merged.exit_status, merged.failed_in_replay()) == (1, ("login",))
