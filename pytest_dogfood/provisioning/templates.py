@@ -173,7 +173,8 @@ class StateTemplates:
 
     def _make_ready(self, fork: Fork, known: Template | None, request: Request) -> Template:
         """Provision in a template what several parts need; make it first if no journey has left one."""
-        wanted, problem = self._needs.shared_by_parts(fork), "" if known is None else known.problem
+        wanted = self._needs.shared_by_parts(fork, with_items=known is None)
+        problem = "" if known is None else known.problem
         if known is not None and known.place:
             place = known.place
         else:

@@ -93,11 +93,12 @@ class NeedsOfParts:
             ]
         return self._with_items[fork.number]
 
-    def shared_by_parts(self, fork: Fork) -> tuple[Token, ...]:
+    def shared_by_parts(self, fork: Fork, *, with_items: bool = False) -> tuple[Token, ...]:
         """Return the copyable tokens that must be provisioned before the parts at a fork begin as copies.
 
         They are those above the fork that journeys in the parts need, or journeys that are replayed for these, and that
-        no item establishes. A single part provisions them in its own state.
+        no item establishes; or also those, `with_items`, where the items have left nothing to copy, such as on another
+        machine. A single part provisions them in its own state.
         """
         parts = self._parts_with_items(fork)
         if len(parts) < 2:
@@ -106,10 +107,10 @@ class NeedsOfParts:
             one for part in parts for state in self.states_from(part) for one in self._played.get(state, ())
         )
         needed = {token for one in played for token in self._needed_in_its_state(one)}
-        return tuple(token for token in self._made_above(fork) if token in needed)
+        return tuple(token for token in self._made_above(fork, with_items=with_items) if token in needed)
 
-    def _made_above(self, fork: Fork) -> tuple[Token, ...]:
-        """Return the copyable tokens above a fork that no item of the run establishes, the nearest last.
+    def _made_above(self, fork: Fork, *, with_items: bool) -> tuple[Token, ...]:
+        """Return the copyable tokens above a fork, the nearest last; those that items establish only `with_items`.
 
         Those are left out that a journey of a part establishes, too: its replay would leave its files for all parts.
         """
@@ -128,7 +129,7 @@ class NeedsOfParts:
             token
             for token in dict.fromkeys(found)
             if graph.is_copyable(token)
-            and self._is_item.isdisjoint(makers(token))
+            and (with_items or self._is_item.isdisjoint(makers(token)))
             and (graph.has_own_provider(token) or above.issuperset(makers(token)))
         )
 
