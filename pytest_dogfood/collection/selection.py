@@ -51,8 +51,8 @@ class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A worker's message to the leading process: its plan, or the errors that forbid a run.
 
     `refused` is why pytest could not collect, such as an argument that it does not find. `empty_shard` means
-    that all items belong to other shards. `expected` lists what all shards together will run. `graph` is a fingerprint
-    of the graph, where other machines have to agree with it.
+    that all items belong to other shards. `expected` lists what all shards together will run. In a fleet, `graph` is a
+    fingerprint of the graph, and `together` has the node ids of items that must run on one machine.
     """
 
     plan: Plan
@@ -61,6 +61,7 @@ class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     empty_shard: bool = False
     expected: Expected | None = None
     graph: str = ""
+    together: tuple[tuple[str, ...], ...] = ()
 
 
 def read_worker_selection(directory: Path) -> WorkerSelection:
@@ -148,8 +149,12 @@ def _published(selection: Selection, settings: Settings) -> WorkerSelection:
     if settings.fleet_run is None or selection.diagnostics:
         return selection.published()
     from pytest_dogfood.scheduling.shards import fingerprint  # most runs have no other machines
+    from pytest_dogfood.scheduling.together import groups_on_one_machine
 
-    return replace(selection.published(), graph=fingerprint(selection.graph))
+    graph = selection.graph
+    groups = groups_on_one_machine(graph, [planned.id for planned in selection.plan.journeys])
+    together = tuple(tuple(graph.journeys[one].nodeid for one in group) for group in groups)
+    return replace(selection.published(), graph=fingerprint(graph), together=together)
 
 
 def put_in_order(

@@ -112,7 +112,7 @@ class FleetPlugin:
             raise pytest.UsageError(
                 f"--dogfood-fleet needs a node id for each item, but several are called {listed(twice)}"
             )
-        jobs = with_units(ids, jobs)
+        jobs = with_units(ids, jobs, self._leader.together)
         self._ids, self._places = ids, {nodeid: index for index, nodeid in enumerate(ids)}
         self._planned = plan.by_nodeid()
         self._so_far.journeys = {nodeid: one.id for nodeid, one in self._planned.items()}

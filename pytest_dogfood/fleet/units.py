@@ -1,7 +1,8 @@
 """What the machines of a fleet take whole: a state of a chain, a journey without a chain, a file of plain tests.
 
-With --dist loadscope a scope takes the place of a file. What such a group ties to a chain is one unit with it. A unit
-is named after the smallest node id in it, so that it has the same name everywhere, whatever the order of the items.
+With --dist loadscope a scope takes the place of a file. What such a group ties to a chain is one unit with it, and so
+is what needs a token that nothing could provide on another machine. A unit is named after the smallest node id in it,
+so that it has the same name everywhere, whatever the order of the items.
 """
 
 from __future__ import annotations
@@ -18,31 +19,44 @@ from pytest_dogfood.fleet.board import Losses
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.scheduling.queue import Job, in_chain_order
 from pytest_dogfood.scheduling.shards import file_of
-from pytest_dogfood.walks import in_order
+from pytest_dogfood.walks import DisjointSets, in_order
 
 
-def with_units(ids: Sequence[str], jobs: Sequence[Job]) -> list[Job]:
+def with_units(ids: Sequence[str], jobs: Sequence[Job], together: Iterable[Sequence[str]] = ()) -> list[Job]:
     """Return the jobs with their units; `ids` are the node ids in the order of the collection.
 
-    Plain tests of a unit are one batch. Raises ValueError if two items have one node id.
+    Plain tests of a unit are one batch. Node ids that are `together` are in one unit, with all that is tied to them.
+    Raises ValueError if two items have one node id.
     """
     if len(set(ids)) != len(ids):
         raise ValueError("two items have one node id")
+    tie_of = {ids[job.index]: _tie_of(ids[job.index], job) for job in jobs}
+    ties = DisjointSets(tie_of.values())
+    joined: set[tuple[str, str]] = set()
+    for nodeids in together:
+        for nodeid in nodeids:
+            ties.join(tie_of[nodeid], tie_of[nodeids[0]])
+            joined.add(tie_of[nodeid])
+    heads = {ties.head(tie) for tie in joined}
     groups: dict[tuple[str, str], list[Job]] = defaultdict(list)
     for job in jobs:
-        nodeid = ids[job.index]
-        if job.chain is not None:
-            groups["chain", job.chain].append(job)
-        elif job.plain:
-            groups["batch", job.batch or file_of(nodeid)].append(job)
-        else:
-            groups["item", nodeid].append(job)
+        groups[ties.head(tie_of[ids[job.index]])].append(job)
     found: list[Job] = []
-    for (kind, _), members in groups.items():
+    for head, members in groups.items():
         unit = min(ids[job.index] for job in members)
-        batch = unit if kind == "batch" else ""
-        found += [replace(job, unit=unit, batch=batch) for job in members]
+        batch = unit if head[0] == "batch" else ""
+        found += [
+            replace(job, unit=unit, batch=batch, chain=unit if head in heads else job.chain)
+            for job in members
+        ]
     return sorted(found, key=lambda job: job.index)
+
+
+def _tie_of(nodeid: str, job: Job) -> tuple[str, str]:
+    """Return what ties a job to others, wherever it runs: a chain, a batch of plain tests, or nothing."""
+    if job.chain is not None:
+        return "chain", job.chain
+    return ("batch", job.batch or file_of(nodeid)) if job.plain else ("item", nodeid)
 
 
 def units_of(jobs: Iterable[Job]) -> tuple[str, ...]:

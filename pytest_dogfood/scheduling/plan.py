@@ -328,7 +328,7 @@ def prerequisites_to_run(
     """
     if not graph.fixtures and not any(map(_is_run_by_pytest, graph.journeys.values())):
         return ()
-    replayable = _replayable(graph)
+    replayable = replayable_anywhere(graph)
     present = set(selected)
     wanted: dict[JourneyId, None] = {}
     seen: set[Token] = set()
@@ -373,7 +373,7 @@ def _is_run_by_pytest(journey: Journey) -> bool:
     return journey.python or bool(journey.use)
 
 
-def _replayable(graph: CapabilityGraph) -> set[JourneyId]:
+def replayable_anywhere(graph: CapabilityGraph) -> set[JourneyId]:
     """Return the journeys that can be replayed on any worker that needs them.
 
     Shared tokens are available to all of them, whatever has provided them. A fixture's token is not: it is set up

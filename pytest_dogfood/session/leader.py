@@ -69,6 +69,7 @@ class Leader:
         self.empty_shard = False
         self.expected: Expected | None = None
         self.graph = ""
+        self.together: tuple[tuple[str, ...], ...] = ()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -169,11 +170,8 @@ class Leader:
 
     def _take(self, published: WorkerSelection) -> None:
         """Adopt the selection, and get ready to run it; raises pytest.UsageError if no run is possible."""
-        self.empty_shard, self.expected, self.graph = (
-            published.empty_shard,
-            published.expected,
-            published.graph,
-        )
+        self.empty_shard, self.expected = published.empty_shard, published.expected
+        self.graph, self.together = published.graph, published.together
         if self._lease is None:
             return
         plan = self.plan = published.plan

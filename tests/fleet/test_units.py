@@ -55,6 +55,16 @@ def test_plain_tests_that_stay_together_with_a_chain_are_one_unit_with_it() -> N
     assert {job.unit for job in with_units(["z.py::test_1", "b.yaml::login"], jobs)} == {"b.yaml::login"}
 
 
+def test_what_must_be_on_one_machine_is_one_unit_with_all_that_is_tied_to_it() -> None:
+    together = [["shop.yaml::pay", "shop.yaml::look"]]
+    jobs = with_units(IDS, JOBS, together)
+    assert [job.unit for job in jobs[3:]] == ["shop.yaml::login"] * 3
+    assert [job.unit for job in jobs[:3]] == ["b.py::test_1", "b.py::test_1", "a.py::test_9"]
+    (order,) = (one for one in SharedQueue(jobs).units.values() if len(one) == 3)
+    assert sorted(order) == [3, 4, 5]
+    assert order_of_chains(IDS, jobs) != order_of_chains(IDS, with_units(IDS, JOBS))
+
+
 def test_two_items_with_one_node_id_are_refused() -> None:
     with pytest.raises(ValueError, match="two items have one node id"):
         with_units(["a", "a"], [Job(index=0), Job(index=1)])
