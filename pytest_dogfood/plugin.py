@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
@@ -161,9 +161,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Write no bytecode of conftest files and tests under --dogfood-check."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Write no bytecode of conftest files and tests under --dogfood-check, and measure no coverage of what only tries.
+
+    As a wrapper this comes before what begins to measure.
+    """
+    _leave_out_neighbours(early_config.known_args_namespace)
     if early_config.known_args_namespace.dogfood_check:
         early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
         sys.dont_write_bytecode = True
@@ -173,6 +177,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         from pytest_dogfood.collection.dependency_marks import replace_depends
 
         replace_depends(early_config)  # before conftest files import pytest-dependency's function
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -181,8 +186,19 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         from pytest_dogfood.session.check_plugin import CacheWriteBlocker
 
         config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
-    if config.getoption("dogfood_plan") is not None:
-        config.option.xmlpath = None  # a project's `addopts` may name the file of its last run
+    _leave_out_neighbours(config.option)
+
+
+def _leave_out_neighbours(options: Namespace) -> None:
+    """Keep what other plugins do for the user's own runs out of one that only checks, or tests declarations."""
+    if options.dogfood_plan is not None:
+        from pytest_dogfood.neighbours import ORDER, REPETITION, REPORTS, leave_out
+
+        leave_out(options, REPORTS, ORDER, REPETITION)
+    elif options.dogfood_check:
+        from pytest_dogfood.neighbours import COVERAGE, leave_out
+
+        leave_out(options, COVERAGE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -291,8 +307,9 @@ def read_settings(config: pytest.Config) -> Settings:
             if given is not None:
                 values[field.name] = _converted(name, given, field.default)
         values["actor"] = values.get("actor") or None  # an empty option overrides the ini file
-        if "shard" in values:
-            values["shard"] = Shard.parse(values["shard"], os.environ)
+        given = values.pop("shard", None)
+        if given:  # and here
+            values["shard"] = Shard.parse(given, os.environ)
         return Settings(**values)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error

@@ -97,7 +97,8 @@ def _follow_plan(config: pytest.Config, settings: Settings, name: str) -> Settin
         raise pytest.UsageError(f"--dogfood-plan {name}: there is no directory for {pinned.result}")
     if pinned.release:
         config.option.dist, config.option.tx = "no", []
-    return replace(settings, cache=Cache.OFF, report=None)
+    # What a project says of all its runs beyond that is not about one that only tries.
+    return replace(settings, cache=Cache.OFF, keep=False, report=None, record=None, fleet_run=None)
 
 
 def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from argparse import ArgumentTypeError, Namespace
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.doubt.driver import Campaign, Target
     from pytest_dogfood.doubt.experiments.values import Experiment
     from pytest_dogfood.doubt.findings import Results
+    from pytest_dogfood.graph import CapabilityGraph
     from pytest_dogfood.journey import ChainId
     from pytest_dogfood.session.check_plugin import Inspection
 
@@ -71,7 +73,7 @@ def workers(text: str) -> str:
 )
 def doubt(options: Namespace) -> int:
     arguments = (*options.words, *options.rest)
-    refused = next((one for one in arguments if one.startswith(_REFUSED)), "")
+    refused = next((one for one in arguments if one.partition("=")[0] in _REFUSED), "")
     if refused:
         complain(f"dogfood doubt: {refused} cannot be combined with this command: leave it out")
         return USAGE
@@ -82,14 +84,27 @@ def doubt(options: Namespace) -> int:
         return USAGE
 
 
-_REFUSED = (
-    "--dogfood-provision",
-    "--dogfood-plan",
-    "--dogfood-check",
-    "--dogfood-keep",
+_REFUSED = {
     "--co",
+    "--collect-only",
+    "--collectonly",
+    "--setup-plan",
+    "--setup-only",
+    "--pdb",
+    "--trace",
+    "--junitxml",
+    "--junit-xml",
+    "--basetemp",
     "--dogfood-blocked",
-)
+    "--dogfood-check",
+    "--dogfood-fleet",
+    "--dogfood-keep",
+    "--dogfood-manifest",
+    "--dogfood-plan",
+    "--dogfood-record",
+    "--dogfood-report",
+}
+"""Options that say what else a single run does; among a project's `addopts` they are left out."""
 
 
 def _doubt(options: Namespace, arguments: Sequence[str]) -> int:
@@ -106,13 +121,14 @@ def _doubt(options: Namespace, arguments: Sequence[str]) -> int:
             "dogfood doubt: no chain tokens: no journey requires or establishes one, so nothing can be wrong"
         )
         return _NOTHING
-    cache = target.rootdir / ".pytest_cache" / "d" / "dogfood-doubt.json"
-    record_path = Path(options.record) if options.record else cache
+    record_path = Path(options.record) if options.record else found.cache / "d" / "dogfood-doubt.json"
     patch = Path(options.patch or "doubt.patch")
     _require_writable(record_path, patch, *([Path(options.junit)] if options.junit else []))
     record, warning = read_record(record_path)
     if warning:
         complain(f"dogfood doubt: warning: {warning}")
+    if not options.record:
+        _make_cache(found.cache)
     campaign = Campaign(target, record, record_path, _told)
     write_lines(_forecast(target, campaign))
     interrupted = False
@@ -129,13 +145,14 @@ def _doubt(options: Namespace, arguments: Sequence[str]) -> int:
 def _inspect(arguments: Sequence[str]) -> Inspection:
     from pytest_dogfood.session.check_plugin import inspect
 
-    return inspect(arguments, with_tests=True)
+    return inspect(given=arguments, with_tests=True)
 
 
 def _target(found: Inspection, options: Namespace, arguments: Sequence[str]) -> Target | None:
     """Return what is examined; None, after a message, if the project is not valid."""
     from pytest_dogfood.check.report import to_lines
     from pytest_dogfood.doubt.driver import Target
+    from pytest_dogfood.settings import Provision
     from pytest_dogfood.storage.retention import default_root
 
     if found.report is None or found.selection is None:
@@ -143,6 +160,11 @@ def _target(found: Inspection, options: Namespace, arguments: Sequence[str]) -> 
     if not found.report.is_valid:
         complain(*to_lines(found.report))
         return None
+    if found.settings.provision is Provision.NEVER:
+        raise HarnessError(
+            "tokens are never provisioned in this project, so no provider can be tested: "
+            "add -- --dogfood-provision auto"
+        )
     graph, plan = found.selection.graph, found.selection.plan
     tested = tuple(
         one.id
@@ -158,7 +180,31 @@ def _target(found: Inspection, options: Namespace, arguments: Sequence[str]) -> 
         workers=options.workers or "",
         seconds=found.seconds,
         thorough=options.thorough,
+        left_out=_chains_with_actors(graph, has_recordings=found.settings.replay is not None),
     )
+
+
+def _chains_with_actors(graph: CapabilityGraph, *, has_recordings: bool) -> dict[ChainId, str]:
+    """Return the chains in which an actor would do something else in each run, and why they are left out."""
+    return {
+        graph.chains[one.id]: (
+            f"{one.id} needs an actor, which may do something else in each run"
+            + ("" if one.is_gui else ": add -- --dogfood-replay with its recordings")
+        )
+        for one in graph.journeys.values()
+        if one.needs_actor and not graph.lacks_actor(one.id) and (one.is_gui or not has_recordings)
+    }
+
+
+def _make_cache(cache: Path) -> None:
+    """Make the directory of pytest's cache, if it is not there yet, so that git ignores it as if pytest had made it."""
+    try:
+        cache.mkdir(parents=True)
+        (cache / ".gitignore").write_text("# Created by pytest-dogfood.\n*\n", encoding="utf-8")
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise HarnessError(f"cannot make {cache}: {error.strerror}") from error
 
 
 def _without_shard(arguments: Iterable[str]) -> Iterator[str]:
@@ -183,7 +229,8 @@ def _require_writable(record: Path, *others: Path) -> None:
 
 def _forecast(target: Target, campaign: Campaign) -> Iterator[str]:
     known = [target.seconds[one] for one in target.tested if one in target.seconds]
-    once = f", an ordinary run takes about {seconds_in_words(sum(known))} of steps" if known else ""
+    about = "" if sum(known) < 0.1 else "about "
+    once = f", an ordinary run takes {about}{seconds_in_words(sum(known))} of steps" if known else ""
     chains = counted(len(campaign.examinations), "chain")
     yield (
         f"dogfood doubt: {counted(len(target.tested), 'journey')} in {chains}{once}; each runs 3 to 5 times, "
@@ -191,7 +238,7 @@ def _forecast(target: Target, campaign: Campaign) -> Iterator[str]:
     )
     yield "What journeys do outside of their state is repeated too."
     if campaign.resumed():
-        yield f"{counted(campaign.resumed(), 'experiment')} of the record are not repeated"
+        yield f"not repeated: {counted(campaign.resumed(), 'experiment')} of the record"
 
 
 def _told(number: int, experiments: Sequence[Experiment]) -> None:
@@ -213,7 +260,7 @@ def _report(
 ) -> int:
     from pytest_dogfood.doubt.findings import to_junit, to_lines, workflow_commands
 
-    results = _results(target, campaign)
+    results = _results(target, campaign, "it was interrupted" if interrupted else "the time was not enough")
     write_lines(to_lines(results))
     text = results.edit.patch()
     if text:
@@ -222,7 +269,7 @@ def _report(
         say(f"git{here} apply {patch if not here else patch.absolute()}")
     elif options.patch:
         _write(patch, "")
-    chains = {one.chain: len(one.graph.journeys) for one in campaign.examinations}
+    chains = Counter(target.graph.chains[one] for one in target.tested)
     if options.junit:
         _write(Path(options.junit), to_junit(results, chains, seconds))
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -234,12 +281,12 @@ def _report(
     return _FOUND if results.counting or is_red else OK
 
 
-def _results(target: Target, campaign: Campaign) -> Results:
+def _results(target: Target, campaign: Campaign, unfinished: str) -> Results:
     from pytest_dogfood.doubt.edits import edit_for
     from pytest_dogfood.doubt.findings import Results, merged, without_exempt
     from pytest_dogfood.no_doubt import NO_DOUBT, read_no_doubt
 
-    tested = frozenset(target.tested)
+    graph, left_out, tested = target.graph, target.left_out, dict.fromkeys(target.tested)
     found = [
         finding
         for one in campaign.examinations
@@ -254,9 +301,12 @@ def _results(target: Target, campaign: Campaign) -> Results:
     }
     findings, ignored, unused = without_exempt(merged(found, target.graph), exempt, target.graph)
     untested: Mapping[ChainId, str] = {
-        one.chain: one.untested or _not_reached(one.suspected)
-        for one in campaign.examinations
-        if one.untested or not one.is_done
+        **{graph.chains[one]: left_out[graph.chains[one]] for one in tested if graph.chains[one] in left_out},
+        **{
+            one.chain: one.untested or _not_reached(unfinished, one.suspected)
+            for one in campaign.examinations
+            if one.untested or not one.is_done
+        },
     }
     return Results(
         graph=target.graph,
@@ -269,10 +319,10 @@ def _results(target: Target, campaign: Campaign) -> Results:
     )
 
 
-def _not_reached(suspected: str | None) -> str:
-    if suspected is None:
-        return "the time was not enough"
-    return f"the time was not enough: {suspected} is suspected, and the next command goes on there"
+def _not_reached(why: str, suspected: str | None) -> str:
+    return (
+        why if suspected is None else f"{why}: {suspected} is suspected, and the next command goes on there"
+    )
 
 
 def _closing_line(target: Target, campaign: Campaign, results: Results, seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pytest_dogfood.cli.console import complain
 from pytest_dogfood.cli.journeys import USAGE
 from pytest_dogfood.collection.stash import ENTRANCE
 from pytest_dogfood.execution.terminal import Entrance
+from pytest_dogfood.neighbours import COVERAGE, ORDER, REPORTS, leave_out
 from pytest_dogfood.outcomes import Cause, Outcome
 from pytest_dogfood.session.check_plugin import CacheWriteBlocker
 from pytest_dogfood.session.test_reports import result_in
@@ -33,10 +34,9 @@ _OPTIONS: Mapping[str, object] = {
     "stepwise": False,
     "stepwise_skip": False,
     "usepdb": False,
-    "xmlpath": None,
     "dogfood_report": None,
 }
-"""Options that a project may give to each run, and that would select another journey or write over another's files."""
+"""Options that a project may give to each run, and that would select another journey, or write over its report."""
 
 
 class EntrancePlugin:
@@ -50,8 +50,14 @@ class EntrancePlugin:
         self.cause: Cause | None = None
         """Why the journey was deferred, if it was."""
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, None, None]:
+        leave_out(early_config.known_args_namespace, COVERAGE)  # before it is measured
+        return (yield)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        leave_out(config.option, REPORTS, ORDER)
         # What failed last, and how long journeys take, is not to be learnt from a look around.
         config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
 
@@ -83,7 +89,7 @@ def run_up_to(entrance: Entrance, path: Path, name: str, journeys: Collection[st
     What pytest says is shown until then, on standard error: standard output belongs to the command.
     """
     plugin = EntrancePlugin(entrance)
-    words = ["--dogfood", "-s", "--no-header", "--assert=plain", "-p", "no:randomly", "-o", "dogfood_shard="]
+    words = ["--dogfood", "-s", "--no-header", "--assert=plain", "-o", "dogfood_shard="]
     with _standard_output_for(entrance):
         if plugin.is_silent:
             _say_no_more()

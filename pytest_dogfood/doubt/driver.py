@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from types import FrameType
 from typing import Protocol
 
@@ -35,8 +35,8 @@ from pytest_dogfood.journey import ChainId, JourneyId
 from pytest_dogfood.scheduling.pinned_plan import Joined, PinnedPlan
 from pytest_dogfood.storage.plan_record import read_plan_record
 from pytest_dogfood.storage.record import read_run
-from pytest_dogfood.storage.retention import RunLease, checked_root
-from pytest_dogfood.storage.run_directory import project_name
+from pytest_dogfood.storage.retention import RunLease, checked_root, remove_run
+from pytest_dogfood.storage.run_directory import project_name, remove_tree
 
 SECONDS_PER_RUN = 1.5
 """What a run is expected to take beyond its journeys."""
@@ -55,7 +55,8 @@ class Progress(Protocol):
 class Target(Struct, frozen=True, kw_only=True):
     """What is examined: the project in `rootdir`, with pytest's `arguments`, which name no files and no nodes.
 
-    `tested` are the journeys whose declarations count. `seconds` has the known durations by journey.
+    `tested` are the journeys whose declarations count. `seconds` has the known durations by journey. `left_out` says
+    why a chain is not tested.
     """
 
     graph: CapabilityGraph
@@ -66,6 +67,7 @@ class Target(Struct, frozen=True, kw_only=True):
     workers: str = ""
     seconds: Mapping[JourneyId, float] = field(default_factory=dict)
     thorough: bool = False
+    left_out: Mapping[ChainId, str] = field(default_factory=dict)
 
 
 class _Chain:
@@ -111,9 +113,19 @@ class Campaign:
         self._record_path = record_path
         self._tell = tell
         graph = target.graph
-        wanted = dict.fromkeys(graph.chains[one] for one in target.tested)
-        arguments = (*target.arguments, *(["thorough"] if target.thorough else []), *target.tested)
-        digests = {one: digest_of_chain(graph, one, target.rootdir, more=arguments) for one in wanted}
+        wanted = dict.fromkeys(
+            graph.chains[one] for one in target.tested if graph.chains[one] not in target.left_out
+        )
+        arguments = (*target.arguments, *(["thorough"] if target.thorough else []))
+        digests = {
+            chain: digest_of_chain(
+                graph,
+                chain,
+                target.rootdir,
+                more=(*arguments, *(one for one in target.tested if graph.chains[one] == chain)),
+            )
+            for chain in wanted
+        }
         kept = {one: known for one, known in record.chains.items() if digests.get(one) == known.digest}
         if all(one in kept and kept[one].is_complete for one in wanted):
             kept = {}  # everything was done, so that it begins again
@@ -217,12 +229,24 @@ def _machine(target: Target) -> Iterator[tuple[Joined, Path]]:
         try:
             result = directory / "release.json"
             plan = PinnedPlan(release=True, joined=joined, result=str(result))
-            status, text = _start(target, plan, directory)
+            with _removing_run(result):
+                status, text = _start(target, plan, directory)
             if status not in {0, 5}:
                 sys.stderr.write(f"dogfood doubt: what the machine has was not wholly released:\n{text}\n")
         finally:
             watcher.close()
             lease.close(keep=())
+
+
+@contextmanager
+def _removing_run(result: Path) -> Iterator[None]:
+    """Remove what a run has kept, once it was read: nothing leads there, and there are many of them."""
+    result.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(HarnessError):
+            remove_run(Path(read_plan_record(result).run))
 
 
 class _Runner:
@@ -237,14 +261,14 @@ class _Runner:
         """Return what was seen, by chain."""
         target = self._target
         result = self._directory / "result.json"
-        result.unlink(missing_ok=True)
         plan = plan_for(
             experiments, target.graph, joined=self._joined, result=str(result), only=self._only(experiments)
         )
-        status, text = _start(target, plan, self._directory)
         try:
-            record = read_plan_record(result)
-            run = read_run(Path(record.run))
+            with _removing_run(result):
+                status, text = _start(target, plan, self._directory)
+                record = read_plan_record(result)
+                run = read_run(Path(record.run))
         except HarnessError:
             if len(experiments) > 1 and any(one.order for one in experiments):
                 # One of them keeps the others from running.
@@ -274,23 +298,36 @@ def _start(target: Target, plan: PinnedPlan, directory: Path) -> tuple[int, str]
 
     Raises KeyboardInterrupt, once the run has cleaned up, if a signal has come.
     """
-    file, out = directory / "plan.json", directory / "out.txt"
+    file, out, temporary = (
+        directory / "plan.json",
+        directory / "out.txt",
+        Path(mkdtemp(prefix="t", dir=directory)),
+    )
     file.write_bytes(msgspec.json.encode(plan))
     out.unlink(missing_ok=True)
     words = [sys.executable, "-m", "pytest", "--dogfood", f"--dogfood-plan={file}", *target.arguments]
-    words += ["-p", "no:randomly", "--maxfail=0", "-q", "-o", "dogfood_shard="]
-    # A report that the project names is that of the user's own runs.
-    words += [f"--junitxml={directory / 'junit.xml'}"]
-    words += ["--reruns=0"] if find_spec("pytest_rerunfailures") is not None else []
+    words += ["--maxfail=0", "-q", "-o", "dogfood_shard=", "--dogfood-shard="]
+    # pytest keeps what the tests of the last three runs have left, and these are to be the user's own.
+    words += [f"--basetemp={temporary}"]
     words += ["-n", target.workers] if target.workers and not plan.release else []
     environment = {**os.environ, _MARKER: str(directory)}
     command = Command(
         argv=tuple(words), cwd=Path.cwd(), env=environment, stdout=out, stderr=out, grace=_GRACE
     )
     started: list[int] = []
-    with _signals_passed_on(started):
-        end = run_command(command, started_as=started)
+    try:
+        with _signals_passed_on(started):
+            end = run_command(command, started_as=started)
+    finally:
+        if not _has_shared_tests(target.graph):
+            remove_tree(temporary)
     return end.status, out.read_text(encoding="utf-8", errors="replace")
+
+
+def _has_shared_tests(graph: CapabilityGraph) -> bool:
+    """Return whether a token that outlives a run may lie in a temporary directory of a test."""
+    made = (token for one in graph.journeys.values() if one.python for token in one.establishes)
+    return any(graph.scope_of(token).is_shared for token in made)
 
 
 @contextmanager

@@ -152,16 +152,7 @@ def release_left(tokens: Sequence[FleetToken], directory: Path) -> str:
         plan, output = here.path / "plan.json", here.path / "output"
         content = PinnedPlan(release=True, joined=joined, result=str(here.path / "result.json"))
         plan.write_bytes(msgspec.json.encode(content))
-        words = (
-            sys.executable,
-            "-m",
-            "pytest",
-            "--dogfood",
-            f"--dogfood-plan={plan}",
-            "-q",
-            "-p",
-            "no:randomly",
-        )
+        words = (sys.executable, "-m", "pytest", "--dogfood", f"--dogfood-plan={plan}", "-q")
         end = run(Command(argv=words, cwd=directory, env=os.environ, stdout=output, stderr=output))
         said = output.read_text(encoding="utf-8", errors="replace")
         return "" if end.status in {0, NOTHING_RAN} else said

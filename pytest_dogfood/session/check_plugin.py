@@ -22,6 +22,7 @@ from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import JourneyId, Script
+from pytest_dogfood.neighbours import ORDER, REPORTS, leave_out
 from pytest_dogfood.scheduling.plan import known_seconds
 from pytest_dogfood.session.durations import known_durations, seen_copies
 from pytest_dogfood.session.worker import ItemSelector
@@ -46,6 +47,8 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """The paths and node ids among the arguments."""
     seconds: Mapping[JourneyId, float] = field(default_factory=dict)
     """The known durations of the journeys."""
+    cache: Path = Path()
+    """The directory of pytest's cache, which need not be there."""
 
 
 class _QuietPlugin:
@@ -54,8 +57,10 @@ class _QuietPlugin:
     def __init__(self) -> None:
         self.check: CheckPlugin | None = None
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        config.option.xmlpath = None  # a project's `addopts` may name the file of its last run
+        # The same files always give the same output, and what a project's `addopts` name is of its last run.
+        leave_out(config.option, REPORTS, ORDER)
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -71,18 +76,18 @@ class _QuietPlugin:
 def inspect(
     paths: Sequence[str] = (),
     *,
+    given: Sequence[str] = (),
     workers: int = 1,
     shard: str = "",
     strict: bool = False,
     with_tests: bool = False,
 ) -> Inspection:
-    """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
+    """Collect and plan as `pytest --dogfood` would with these paths and `given` arguments, and execute nothing."""
     quiet = _QuietPlugin()
     # This package is imported already; pytest would warn of that, and a project may turn warnings into errors.
     arguments = ["--dogfood", "--dogfood-check", "--assert=plain", f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []
-    arguments += ["-p", "no:randomly"]  # the same files always give the same output
     # It would search everything collected, twice, for errors of tests that never ran.
     arguments += ["-p", "no:unraisableexception"]
     # Python files that are not collected may still establish a token that has no other source.
@@ -93,7 +98,7 @@ def inspect(
         str(file) for path in paths for file in sorted(Path(path).rglob("*.json")) if declares_journeys(file)
     ]
     with collector_paused():
-        status = pytest.main([*arguments, *paths, *inside], plugins=[quiet])
+        status = pytest.main([*arguments, *given, *paths, *inside], plugins=[quiet])
     if quiet.check is None:
         return Inspection(status=int(status), selection=None, report=None)
     project, settings = quiet.check.config.stash[PROJECT](), quiet.check.config.stash[SETTINGS]
@@ -107,7 +112,16 @@ def inspect(
         state_root=Path(settings.state_root).absolute() if settings.state_root else None,
         named=_named(quiet.check.config),
         seconds=quiet.check.seconds,
+        cache=_cache(quiet.check.config),
     )
+
+
+def _cache(config: pytest.Config) -> Path:
+    try:
+        name = str(config.getini("cache_dir"))
+    except ValueError:  # -p no:cacheprovider leaves it out
+        name = ".pytest_cache"
+    return config.rootpath / Path(os.path.expandvars(name)).expanduser()
 
 
 def _named(config: pytest.Config) -> tuple[str, ...]:

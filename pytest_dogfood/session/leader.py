@@ -286,13 +286,21 @@ class Leader:
             if self._lease is not None:
                 keeping = self.keeping
                 left = self._lease.close(
-                    keep=() if keeping is None else keeping.paths(),
+                    keep=() if keeping is None or self._is_orphan else keeping.paths(),
                     only_record=keeping is not None and keeping.directory is None,
                 )
                 terminal = self._config.pluginmanager.get_plugin("terminalreporter")
                 if left and terminal is not None:  # what stays may be a secret
                     said = f"dogfood: could not remove {listed(left)}; remove it yourself"
                     terminal.write_line(said, red=True)
+
+    @property
+    def _is_orphan(self) -> bool:
+        """Whether this is one of several runs that share what the machine has, and who started them is gone."""
+        from pytest_dogfood.execution.watcher import alive  # ordinary runs do not ask
+
+        joined = None if self._pinned is None else self._pinned.joined
+        return joined is not None and not alive(joined.pid, None)
 
     def _note_items_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
         """Distinguish items that were not begun because the run was stopped from items that were lost."""

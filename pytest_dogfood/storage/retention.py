@@ -142,6 +142,14 @@ def clear_leftovers(root: Path, project: str) -> None:
             lock_file.unlink(missing_ok=True)
 
 
+def remove_run(run: Path) -> None:
+    """Remove what was kept of a run that has ended."""
+    root, project = run.parent, _project_of(run)
+    with _alone(root, project):
+        remove_tree(run)
+        (root / f"{project}.{run.name}.lock").unlink(missing_ok=True)
+
+
 def find_run(name: str | None, directory: Path, root: Path | None = None) -> Path:
     """Return the directory of a run by its path or id, `name`; without a name, that of the project's last run.
 

@@ -6,78 +6,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_dogfood.doubt.record import DoubtRecord, read_record
+from pytest_dogfood.doubt.record import read_record
 from pytest_dogfood.execution.watcher import alive
 from tests.documentation.test_pages import DOCS, assert_shown_in_order, blocks_of
-from tests.support.run_results import inherited
+from tests.support.doubted_shops import CLEAN, SHOP, Doubted
 from tests.support.waiting import pid_in, until
-
-SHOP = """
-    capabilities:
-      logged-in:
-        probe: test -e "$DOGFOOD_STATE/session"
-    journeys:
-      - id: log-in
-        establishes: [logged-in]
-        steps: [{run: 'touch "$DOGFOOD_STATE/session"'}]
-      - id: fill
-        requires: [logged-in]
-        steps: [{run: 'echo tea >"$DOGFOOD_STATE/cart"'}]
-      - id: pay
-        requires: [logged-in]
-        steps: [{run: 'grep tea "$DOGFOOD_STATE/cart"'}]
-    """
-
-CLEAN = SHOP.replace("grep tea", "echo tea")
-
-
-class Doubted:
-    """A project, and `dogfood doubt` in it."""
-
-    def __init__(self, path: Path, states: Path) -> None:
-        self.path = path
-        self._ini = f"[pytest]\ndogfood_state_root = {states}\n"
-
-    def write(self, files: Mapping[str, str]) -> Doubted:
-        for name, text in {"pytest.ini": self._ini, **files}.items():
-            file = self.path / name
-            file.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
-            file.chmod(0o755 if name.endswith(".sh") else 0o644)
-        return self
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pytest_dogfood", "doubt", *arguments],
-            cwd=self.path,
-            env={**inherited(), "COLUMNS": "200", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def doubt(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
-        process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=600)
-        return process.returncode, out, err
-
-    @property
-    def record(self) -> DoubtRecord:
-        found, warning = read_record(self.path / ".pytest_cache" / "d" / "dogfood-doubt.json")
-        assert warning == ""
-        return found
-
-    def lines(self, name: str) -> list[str]:
-        file = self.path / name
-        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
 @pytest.fixture
@@ -215,7 +154,8 @@ def test_a_mark_exempts_a_journey_and_one_that_exempts_nothing_is_told(project: 
         (["-n", "many"], "expected a number of workers, or auto, not 'many'"),
         (["--junit", "/nowhere/at-all/x.xml"], "cannot write /nowhere/at-all/x.xml"),
         (["--record", "."], "cannot write ."),
-        (["--", "--dogfood-provision", "never"], "--dogfood-provision cannot be combined with this command"),
+        (["--", "--dogfood-provision", "never"], "tokens are never provisioned in this project"),
+        (["--", "--dogfood-report=x.md"], "--dogfood-report=x.md cannot be combined with this command"),
         (["--", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -277,7 +217,7 @@ def test_an_interrupted_command_tells_what_is_proved_and_the_next_one_goes_on(
     (project.path / "go").touch()
     status, out, err = project.doubt()
     assert status == 0, out + err
-    assert "1 experiment of the record are not repeated" in out
+    assert "not repeated: 1 experiment of the record" in out
 
 
 SERVED = """
