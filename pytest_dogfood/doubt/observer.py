@@ -168,7 +168,7 @@ class StateObserver:
         if before is not None and now is not None and not is_same:
             written = [path for path, what in now.items() if before.get(path) != what]
             removed = [path for path in before if path not in now]
-        fork = self._forks.get(state.id)
+        fork, mask = self._forks.get(state.id), self._presence.workspace.keeper.mask
         self._log.append(
             Observation(
                 state=state.id,
@@ -177,8 +177,8 @@ class StateObserver:
                 at=round(time.time(), 3),
                 entry=entry,
                 answers=answers,
-                written=tuple(sorted(written)[:MOST_FILES]) if self._pinned.files else (),
-                removed=tuple(sorted(removed)[:MOST_FILES]) if self._pinned.files else (),
+                written=tuple(map(mask, sorted(written)[:MOST_FILES])) if self._pinned.files else (),
+                removed=tuple(map(mask, sorted(removed)[:MOST_FILES])) if self._pinned.files else (),
                 part_of=StateId("") if fork is None else fork.state,
                 behind=JourneyId("") if fork is None or fork.after is None else fork.after,
             )

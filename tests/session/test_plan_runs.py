@@ -239,6 +239,15 @@ def test_the_files_that_each_entry_has_written_are_named(shop: Shop) -> None:
     assert [one.answers for one in line.observations] == [()] * 5
 
 
+def test_a_secret_is_in_no_name_of_a_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SHOP.replace("echo buy | tee", 'touch "$DOGFOOD_STATE/of-$PASSWORD"; echo buy | tee')
+    shop.live.write("shop.journey.yaml", text)
+    shop.live.write("pytest.ini", "[pytest]\ndogfood_secrets = PASSWORD\n")
+    monkeypatch.setenv("PASSWORD", "hunter2-hunter2")
+    line = shop.line({"orders": [["login", "buy"]], "files": True})
+    assert line.observations[2].written == ("cart", "of-***")
+
+
 def test_a_secret_is_in_no_answer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     text = SHOP.replace(
         'probe: test -e "$DOGFOOD_STATE/paid"', 'probe: echo "$PASSWORD"; test -e "$DOGFOOD_STATE/paid"'
