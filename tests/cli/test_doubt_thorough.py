@@ -124,3 +124,25 @@ def test_who_wrote_the_file_that_a_failure_names_is_found_without_halving(
         "3 journeys of 1 chain",
         "2 journeys of 1 chain",
     ]
+
+
+def test_with_a_budget_a_suspect_is_settled_before_anything_else_is_tried(
+    tmp_path: Path, short_root: Path
+) -> None:
+    text = """
+    capabilities:
+      opened: {probe: 'test -e "$DOGFOOD_STATE/o"', provision: ['touch "$DOGFOOD_STATE/o"']}
+    journeys:
+      - {id: log-in, establishes: [logged-in], steps: [{run: 'touch "$DOGFOOD_STATE/session"'}]}
+      - {id: fill, requires: [logged-in], steps: [{run: 'touch "$DOGFOOD_STATE/cart"'}]}
+      - {id: pay, requires: [logged-in], steps: [{run: 'rm "$DOGFOOD_STATE/cart"'}]}
+      - {id: open, establishes: [opened], steps: [{run: 'touch "$DOGFOOD_STATE/o"'}]}
+      - {id: one, requires: [opened], steps: ['true']}
+      - {id: two, requires: [opened], steps: ['true']}
+    """
+    status, out, err = doubt(tmp_path, short_root, text, "--budget", "1h")
+    assert status == 1, out + err
+    runs = [line.partition(": ")[2] for line in err.splitlines() if line.startswith("run ")]
+    # The provider of the other chain is tried beside the order in which `pay` fails, its own orders after the finding.
+    assert runs[:2] == ["ordinary", "5 journeys of 2 chains"]
+    assert {run.rpartition(" of ")[2] for run in runs[2:]} == {"1 chain"}
