@@ -151,7 +151,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Joined(Struct, frozen=True, kw_only=True):
-    """The answer to joining: all units, all ends and all machines so far.
+    """The answer to joining: the units that machines hold, all ends and all machines so far.
 
     If `agreement` is not empty, another one was made before, and the machine has not joined; neither has it if the
     run is `closed` (in words, when). `finished` says, in words, when every unit was done, if that was before the
@@ -160,7 +160,7 @@ class Joined(Struct, frozen=True, kw_only=True):
 
     agreement: bytes = b""
     news: int = 0
-    units: tuple[Unit, ...] = ()
+    held: tuple[Unit, ...] = ()
     ends: tuple[End, ...] = ()
     machines: tuple[Machine, ...] = ()
     stopped: str = ""

@@ -92,9 +92,8 @@ class Turns:
         self.seen = joined.news
         self.stopped = joined.stopped
         self._hear(joined.ends)
-        for unit in joined.units:
-            if unit.machine:
-                self.queue.set_aside(unit.name)
+        for unit in joined.held:
+            self.queue.set_aside(unit.name)
         self.look_at(joined.machines)
 
     def look_at(self, machines: Iterable[Machine]) -> None:

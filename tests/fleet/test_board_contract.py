@@ -18,17 +18,25 @@ from pytest_dogfood.fleet.board import (
     MachineLostError,
     MachineState,
     Offer,
+    RunContents,
     RunGoneError,
     TokenState,
     Turn,
     Unit,
 )
+from pytest_dogfood.fleet.database.postgres import PostgresBoard
 from pytest_dogfood.journey import Token
 from tests.fleet.conftest import BoardOf
+from tests.support.fleet_boards import MemoryBoard
 
 UNITS = ("a", "b", "c")
 STAGING = Token("staging-up")
 IMAGE = Token("image-pushed")
+
+
+def contents_of(board: Board) -> RunContents:
+    assert isinstance(board, PostgresBoard)
+    return board.contents()
 
 
 class Fleet:
@@ -47,7 +55,12 @@ class Fleet:
         return self.board_of("reader").join(Machine(name="reader"), b"another", ())
 
     def unit(self, name: str) -> Unit:
-        return next(unit for unit in self.everything().units if unit.name == name)
+        return self.units()[name]
+
+    def units(self) -> dict[str, Unit]:
+        board = self.board_of("reader")
+        found = board.run.units.values() if isinstance(board, MemoryBoard) else contents_of(board).units
+        return {unit.name: unit for unit in found}
 
     def machine(self, name: str) -> Machine:
         return next(machine for machine in self.everything().machines if machine.name == name)
@@ -92,9 +105,8 @@ def lose(board: Board, machine: str) -> bool:
 
 def test_the_first_machine_makes_the_run_and_the_others_find_what_it_has(board_of: BoardOf) -> None:
     joined = board_of("red").join(Machine(name="red", host="r", workers=4), b"same", UNITS)
-    assert joined.agreement == b""
-    assert [unit.name for unit in joined.units] == ["a", "b", "c"]
-    assert all(unit.is_free and not unit.attempt for unit in joined.units)
+    assert (joined.agreement, joined.held) == (b"", ())
+    assert all(unit.is_free and not unit.attempt for unit in Fleet(board_of).units().values())
     joined = board_of("green").join(Machine(name="green"), b"same", UNITS)
     assert joined.machines == (Machine(name="green"), Machine(name="red", host="r", workers=4))
     assert (joined.ends, joined.stopped, joined.closed, joined.finished) == ((), "", "", "")
@@ -105,7 +117,7 @@ def test_a_machine_with_another_agreement_learns_the_first_and_changes_nothing(f
     board = fleet.board_of("green")
     assert board.join(Machine(name="green"), b"\0other", ("a", "x")).agreement == b"same"
     everything = fleet.everything()
-    assert [unit.name for unit in everything.units] == ["a", "b", "c"]
+    assert [*fleet.units()] == ["a", "b", "c"]
     assert [machine.name for machine in everything.machines] == ["red"]
     with pytest.raises(MachineLostError):
         board.beat()
@@ -117,7 +129,7 @@ def test_joining_twice_is_as_good_as_once(fleet: Fleet) -> None:
     red.beat()
     joined = red.join(Machine(name="red", workers=2), b"same", UNITS)
     assert [machine.beats for machine in joined.machines] == [1]
-    assert joined.units[0].machine == "red"
+    assert [(unit.name, unit.machine) for unit in joined.held] == [("a", "red")]
 
 
 def test_a_machine_that_has_left_or_was_lost_does_not_come_back(fleet: Fleet) -> None:

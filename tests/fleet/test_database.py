@@ -74,10 +74,10 @@ def test_a_new_run_forgets_those_in_which_nothing_has_happened_for_long(
 def test_any_text_comes_back_as_it_was(new_run: Callable[..., PostgresBoardOf]) -> None:
     red = new_run()("red")
     joined = red.join(Machine(name="red", host=ODD), b"\0\xff", [ODD, "unit"])
-    assert {unit.name for unit in joined.units} == {ODD, "unit"}
     assert joined.machines[0].host == ODD
     red.stop(ODD)
     contents = red.contents()
+    assert {unit.name for unit in contents.units} == {ODD, "unit"}
     assert (contents.agreement, contents.stopped) == (b"\0\xff", ODD)
 
 

@@ -23,6 +23,7 @@ from pytest_dogfood.fleet.board import (
     MachineLostError,
     MachineState,
     Offer,
+    RunContents,
     TokenState,
     Turn,
 )
@@ -70,9 +71,8 @@ class Fleet:
         board.join(Machine(name=name), b"same", UNITS)
         return board
 
-    def contents(self) -> Joined:
-        """Return all that there is, as a machine sees it that joins with another agreement."""
-        return self.board_of("reader").join(Machine(name="reader"), b"another", ())
+    def contents(self) -> RunContents:
+        return self.board_of("reader").contents()
 
     @contextmanager
     def in_order(self) -> Iterator[Start]:

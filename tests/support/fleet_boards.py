@@ -59,7 +59,7 @@ class MemoryRun:
         return Joined(
             agreement=self.agreement if differs else b"",
             news=self.news,
-            units=_by_name(self.units.values()),
+            held=_by_name(unit for unit in self.units.values() if unit.machine and not unit.done),
             ends=self._ends_after(0),
             machines=self._all_machines(),
             stopped=self.stopped,

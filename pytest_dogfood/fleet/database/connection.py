@@ -151,7 +151,8 @@ class Connection:
         statements = [limits if one is _LIMIT else one for one in statements]
         try:
             with connection.pipeline():
-                cursors = [connection.execute(text, given) for text, given in statements]
+                # In text, a server would write each byte of a result as two letters.
+                cursors = [connection.execute(text, given, binary=True) for text, given in statements]
             return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
         except psycopg.Error as error:
             self._drop()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+import msgspec
+
 from pytest_dogfood.database import from_stored, to_stored
 from pytest_dogfood.fleet.board import (
     Answer,
@@ -25,7 +27,7 @@ from pytest_dogfood.fleet.database import statements as sql
 from pytest_dogfood.fleet.database.connection import Connection, Row, Statement, repeated
 from pytest_dogfood.fleet.database.rows import (
     encoded_values,
-    read_end,
+    read_ends,
     read_machine,
     read_token,
     read_unit,
@@ -75,19 +77,20 @@ class PostgresBoard:
     def join(self, machine: Machine, agreement: bytes, units: Sequence[str]) -> Joined:
         given = {
             "agreement": agreement,
-            "units": stored_texts(units),
+            "units": msgspec.json.encode(stored_texts(units)).decode(),
+            "number": len(units),
             "host": to_stored(machine.host),
             "workers": machine.workers,
             "seen": 0,
         }
-        begun, locked, _, _, state, run, machines, found, ends = self._change(
+        begun, locked, _, _, state, run, machines, held, finished, ends = self._change(
             sql.BEGIN_RUN,
             sql.LOCK_TO_JOIN,
             sql.ADD_UNITS,
             sql.ADD_MACHINE,
             sql.MY_STATE,
             before=(),
-            after=(sql.RUN, sql.MACHINES, sql.UNITS, sql.ENDS),
+            after=(sql.RUN, sql.MACHINES, sql.HELD_UNITS, sql.IS_FINISHED, sql.ENDS),
             **given,
         )
         self._require_run(locked)
@@ -98,16 +101,15 @@ class PostgresBoard:
         if begun:
             with suppress(BoardUnreachableError):  # the next new run will do it
                 self._change(sql.FORGET_OLD)
-        all_units = tuple(read_unit(row) for row in found)
         return Joined(
             agreement=agreed if agreed != agreement else b"",
             news=news,
-            units=all_units,
-            ends=tuple(read_end(row) for row in ends),
+            held=tuple(read_unit(row) for row in held),
+            ends=read_ends(ends),
             machines=tuple(read_machine(row) for row in machines),
             stopped=from_stored(stopped),
             closed=closed or "",
-            finished=changed if all_units and all(unit.done for unit in all_units) else "",
+            finished=changed if finished[0][0] else "",
             age=age,
         )
 
@@ -273,7 +275,7 @@ class PostgresBoard:
             closed=closed or "",
             machines=tuple(read_machine(row) for row in machines),
             units=tuple(read_unit(row) for row in units),
-            ends=tuple(read_end(row) for row in ends),
+            ends=read_ends(ends),
             tokens=tuple(read_token(row) for row in tokens),
             run_records={from_stored(name): record for name, record in run_records},
             silent_for=silent,
@@ -342,11 +344,10 @@ class PostgresBoard:
         """
         self._require_run(polled)
         news, stopped, closed, free, *_ = polled[0]
-        read = (read_end(row) for row in ends)
         return Answer(
             news=news,
             mine=tuple(read_unit(row[4:]) for row in polled if row[4] is not None),
-            ends=tuple(end for end in read if end.news <= news),
+            ends=tuple(end for end in read_ends(ends) if end.news <= news),
             free=tuple(from_stored(unit) for unit in free),
             refused=refused,
             stopped=from_stored(stopped),

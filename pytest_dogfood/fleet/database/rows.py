@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 import msgspec
 
@@ -46,8 +47,13 @@ def read_unit(row: Row) -> Unit:
     )
 
 
-def read_end(row: Row) -> End:
-    nodeid, unit, attempt, outcome, result, record, after, machine, news = row
+def read_ends(rows: Iterable[Row]) -> tuple[End, ...]:
+    """Return ends in the order in which they were made."""
+    return tuple(map(_read_end, sorted(rows, key=itemgetter(-2, -1))))
+
+
+def _read_end(row: Row) -> End:
+    nodeid, unit, attempt, outcome, result, record, after, machine, news, _ = row
     return End(
         nodeid=from_stored(nodeid),
         unit=from_stored(unit),

@@ -52,10 +52,11 @@ EXISTS (SELECT FROM fleet_runs WHERE run = %(run)s AND agreement = %(agreement)s
 """
 
 ADD_UNITS = f"""
-INSERT INTO fleet_units (run, unit) SELECT %(run)s, unit FROM unnest(%(units)s::text[]) AS unit
-WHERE {_MAY_JOIN} AND (SELECT count(*) FROM fleet_units WHERE run = %(run)s) < cardinality(%(units)s::text[])
+INSERT INTO fleet_units (run, unit) SELECT %(run)s, unit FROM json_array_elements_text(%(units)s::json) AS unit
+WHERE {_MAY_JOIN} AND (SELECT count(*) FROM fleet_units WHERE run = %(run)s) < %(number)s
 ON CONFLICT DO NOTHING
 """
+"""As JSON, because an array of so many texts takes both sides much longer."""
 
 ADD_MACHINE = f"""
 INSERT INTO fleet_machines (run, machine, host, workers)
@@ -72,10 +73,18 @@ SELECT unit, machine, attempt, current, lost_in, lost_on, losses, done FROM flee
 
 UNITS = f"{_UNITS} ORDER BY unit"
 
-_ENDS = """
-SELECT nodeid, unit, attempt, outcome, result, {record}, next, machine, news FROM fleet_ends
-WHERE run = %(run)s AND news > %(seen)s ORDER BY news, place
+HELD_UNITS = f"{_UNITS} AND machine <> '' AND NOT done ORDER BY unit"
+
+IS_FINISHED = """
+SELECT EXISTS (SELECT FROM fleet_units WHERE run = %(run)s)
+    AND NOT EXISTS (SELECT FROM fleet_units WHERE run = %(run)s AND NOT done)
 """
+
+_ENDS = """
+SELECT nodeid, unit, attempt, outcome, result, {record}, next, machine, news, place FROM fleet_ends
+WHERE run = %(run)s AND news > %(seen)s
+"""
+"""In no order: a server would sort thousands of results on its disk, for each machine. `rows.read_ends` sorts them."""
 
 ENDS = _ENDS.format(record="''::bytea")
 """Without the records of the items, which only a report needs."""
