@@ -85,6 +85,15 @@ def doubt(options: Namespace) -> int:
 
 
 _REFUSED = {
+    "-h",
+    "--help",
+    "-V",
+    "--version",
+    "--markers",
+    "--fixtures",
+    "--funcargs",
+    "--fixtures-per-test",
+    "--cache-show",
     "--co",
     "--collect-only",
     "--collectonly",

@@ -156,6 +156,7 @@ def test_a_mark_exempts_a_journey_and_one_that_exempts_nothing_is_told(project: 
         (["--record", "."], "cannot write ."),
         (["--", "--dogfood-provision", "never"], "tokens are never provisioned in this project"),
         (["--", "--dogfood-report=x.md"], "--dogfood-report=x.md cannot be combined with this command"),
+        (["--", "--help"], "--help cannot be combined with this command"),
         (["--", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
