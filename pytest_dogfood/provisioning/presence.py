@@ -18,6 +18,7 @@ from pytest_dogfood.journey import Capability, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.evidence import WAS_THERE, Placed, Probed, ProbedBases
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
+from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import (
@@ -28,6 +29,7 @@ from pytest_dogfood.storage.token_registry import (
     Registry,
     TokenRecord,
 )
+from pytest_dogfood.walks import reachable
 
 PROBE_TIMEOUT = 60.0
 """Seconds that a probe may take if its capability sets no `timeout`."""
@@ -135,6 +137,23 @@ class Presence:
         """Return the record of a token of the fleet that is present; this needs no lock, so machines do it at once."""
         record = self._known_to(fleet, token)
         return record if record is not None and self._still_holds(record, state) else None
+
+    def services_missing_below(self, token: Token, state: ChainState) -> tuple[Token, ...]:
+        """Return the services that are not running on which a token rests that was there before this run asked.
+
+        A service belongs to its run: another run, or one that was killed, has made the token with a service of its own.
+        """
+        record, graph = self.record_of(token, state), self.graph
+        may_start = self.workspace.settings.provision is Provision.AUTO
+        if record is None or record.by != WAS_THERE or self.fleet_for(token) is not None or not may_start:
+            return ()
+        below = reachable(graph.bases_of(token, None), lambda one: graph.bases_of(one, None))
+        found = ((one, graph.capability(one)) for one in below)
+        return tuple(
+            one
+            for one, capability in found
+            if capability is not None and capability.service and self.record_of(one, state) is None
+        )
 
     def _known_to(self, fleet: FleetLeases, token: Token) -> TokenRecord | None:
         """Return this machine's record of a token after bringing it up to what all machines know."""

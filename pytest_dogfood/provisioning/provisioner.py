@@ -22,13 +22,7 @@ from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
-from pytest_dogfood.storage.token_registry import (
-    BY_PROVISION,
-    SEVERAL,
-    Attempt,
-    FleetLeases,
-    TokenRecord,
-)
+from pytest_dogfood.storage.token_registry import BY_PROVISION, SEVERAL, Attempt, FleetLeases, TokenRecord
 
 ROUNDS = 3
 """The most rounds in which missing tokens are provisioned for an item; then they count as never all present."""
@@ -118,6 +112,8 @@ class Provisioner:
                     continue
                 try:
                     self._ensure_one(token, request)
+                    for service in self.presence.services_missing_below(token, request.state):
+                        self._ensure_one(service, request)
                 except DeferredError as error:
                     error.token = None if is_of_a_test(token) else token
                     raise
@@ -181,7 +177,8 @@ class Provisioner:
             fleet.use(token)
             return self.presence.look(token, request.state, fleet) is not None
         with self.presence.locked(token, request.state):
-            return self._ask(token, request) is not None
+            is_there = self._ask(token, request) is not None
+        return is_there and not self.presence.services_missing_below(token, request.state)
 
     def refuse(self, tokens: Iterable[Token], state: ChainState) -> None:
         """Raise DeferredError for the first token, if there is one, that is known to defer the item."""

@@ -256,3 +256,55 @@ def test_a_service_is_gone_before_what_comes_after_its_last_user_begins(
     )
     run = scene.run("-n2")
     assert run.status == 0, run.text
+
+
+ON_A_SERVICE = """
+    capabilities:
+      server:
+        scope: machine
+        service: {run: 'echo start >> "$DOGFOOD_ROOT/log"; exec sleep 300', ports: [port]}
+        probe: test -n "$DOGFOOD_SERVER_PORT"
+      bucket:
+        scope: machine
+        requires: [server]
+        provision: ['echo make >> "$DOGFOOD_ROOT/log"; touch "$DOGFOOD_ROOT/bucket"']
+        probe: test -f "$DOGFOOD_ROOT/bucket"
+        release: ['echo "remove by ${DOGFOOD_SERVER_PORT:+a port}" >> "$DOGFOOD_ROOT/log"; rm "$DOGFOOD_ROOT/bucket"']
+    journeys:
+      - id: use
+        requires: [bucket]
+        steps: ['echo "use by ${DOGFOOD_SERVER_PORT:+a port}" >> "$DOGFOOD_ROOT/log"']
+"""
+
+
+@WORKERS
+def test_a_token_that_was_there_has_the_service_on_which_it_rests(scene: Scene, workers: str) -> None:
+    scene.write("a.journey.yaml", ON_A_SERVICE)
+    scene.write("bucket", "")
+    assert scene.run(workers).status == 0
+    assert scene.lines("log") == ["start", "use by a port"]
+
+
+@pytest.mark.parametrize(
+    "text, arguments",
+    [
+        (ON_A_SERVICE.replace("requires: [server]", "requires: [server]\n        outlives: [server]"), ()),
+        (ON_A_SERVICE, ("--dogfood-provision=never",)),
+    ],
+)
+def test_a_service_that_is_not_needed_or_must_not_be_started_stays_as_it_is(
+    scene: Scene, text: str, arguments: tuple[str, ...]
+) -> None:
+    scene.write("a.journey.yaml", text)
+    scene.write("bucket", "")
+    assert scene.run("-n0", *arguments).status == 0
+    assert scene.lines("log") == ["use by "]
+
+
+def test_what_a_killed_run_has_left_is_released_with_the_service_on_which_it_rests(scene: Scene) -> None:
+    dies = """'test -e "$DOGFOOD_ROOT/died" || { touch "$DOGFOOD_ROOT/died"; kill -9 $PPID; sleep 9; }'"""
+    scene.write("a.journey.yaml", ON_A_SERVICE.replace("steps: [", f"steps: [{dies}, "))
+    assert scene.run("-n0").status == -9
+    assert scene.lines("log") == ["start", "make"]
+    assert scene.run("-n0").status == 0
+    assert scene.lines("log")[2:] == ["start", "use by a port", "remove by a port"]
