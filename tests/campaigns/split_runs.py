@@ -11,6 +11,7 @@ has no room for all copies. In some journeys need what they do not declare.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from tests.support.random_files import Seen
 from tests.support.split_runs import Trial, differences, is_forked, only_files
 
 WORKERS = (0, 2, 1, 4, 8)
+
+_IS_FULL = re.compile(r"No space left|\d bytes are needed, and |the disk that holds .* is full")
+_BY_HARNESS = re.compile(r" is (error|deferred), and not ")
 
 FULL: list[bool] = []
 """For each run on a small disk, whether a copy failed there."""
@@ -61,15 +65,18 @@ def judged(trial: Trial, ways: int) -> Iterator[str]:
 
 
 def _on_small_disk(trial: Trial) -> Iterator[str]:
-    """Run a project on a disk that becomes full by copies, but leaves room for what else a run writes."""
+    """Run a project on a disk that becomes full by copies: then the harness may have errors, but nothing else."""
     trial.project.before_each(
-        'cd "$DOGFOOD_STATE"; [ -e big ] || [ "$(df --output=avail -k . | tail -n 1)" -lt 3000 ] || '
-        "head -c 1500000 /dev/urandom >big"
+        'cd "$DOGFOOD_STATE"; [ -e big ] || [ "$(df --output=avail -k . | tail -n 1)" -lt 2000 ] || '
+        "head -c 1500000 /dev/urandom >big || rm -f big"
     )
-    with mounted(trial.project.directory / "s", "size=9m"):
+    with mounted(trial.project.directory / "s", "size=3m"):
         seen = trial.run(trial.dice.choice(WORKERS))
-        FULL.append("No space left" in seen.text or " bytes are needed, and " in seen.text)
-        yield from _told("on a small disk", seen, list(trial.complaints(seen, once=False)))
+        FULL.append(_IS_FULL.search(seen.text) is not None)
+        found = trial.complaints(seen, once=False)
+        if FULL[-1]:
+            found = (one for one in found if not _BY_HARNESS.search(one))
+        yield from _told("on a small disk", seen, list(found))
 
 
 def _told(how: str, seen: Seen, found: list[str]) -> Iterator[str]:
