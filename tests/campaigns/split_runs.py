@@ -71,7 +71,7 @@ def _on_small_disk(trial: Trial) -> Iterator[str]:
         "head -c 1500000 /dev/urandom >big || rm -f big"
     )
     with mounted(trial.project.directory / "s", "size=3m"):
-        seen = trial.run(trial.dice.choice(WORKERS))
+        seen = trial.run(trial.dice.choice(WORKERS), "-v")
         FULL.append(_IS_FULL.search(seen.text) is not None)
         found = trial.complaints(seen, once=False)
         if FULL[-1]:
