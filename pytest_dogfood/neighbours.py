@@ -41,7 +41,7 @@ REPETITION: Mapping[str, object] = {"reruns": 0, "force_reruns": 0}
 
 
 def leave_out(options: Namespace, *which: Mapping[str, object]) -> None:
-    """Set options to what leaves their plugins without effect; those that nobody has declared stay undeclared."""
+    """Set options so that their plugins have no effect; an option that no plugin declares is not added."""
     for name, value in ((name, value) for one in which for name, value in one.items()):
         if hasattr(options, name):
             setattr(options, name, value)

@@ -91,10 +91,6 @@ class ProbedBases:
         self._known: dict[Placed, tuple[Placed, ...]] = {}
         self._losses = 0
 
-    def has_probe(self, token: Token) -> bool:
-        capability = self._graph.capability(token)
-        return capability is not None and capability.probe is not None
-
     def of(self, token: Token, place: str) -> tuple[Placed, ...] | None:
         """Return the tokens whose probes count for `token`; None if a token on which it rested is lost."""
         if self._losses != self._registry.losses:
@@ -105,7 +101,9 @@ class ProbedBases:
 
         def unknown(one: Placed) -> list[Placed]:
             return [
-                base for base in self._bases(*one) if not (self.has_probe(base[0]) or base in self._known)
+                base
+                for base in self._bases(*one)
+                if not (self._graph.has_probe(base[0]) or base in self._known)
             ]
 
         # Bases first, and not by recursion: a chain may be longer than the stack.
@@ -129,7 +127,7 @@ class ProbedBases:
             return None
         found: dict[Placed, None] = {}
         for base in self._bases(token, place):
-            below = (base,) if self.has_probe(base[0]) else self._known.get(base)
+            below = (base,) if self._graph.has_probe(base[0]) else self._known.get(base)
             if below is None or self._registry.known_of(*base).last_since > record.since:
                 return None
             found.update(dict.fromkeys(below))

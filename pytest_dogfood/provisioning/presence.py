@@ -115,7 +115,7 @@ class Presence:
                 fleet.forget(token)
             return None
         # If the probe hung, each further run would take the whole time limit again.
-        if not self._bases.has_probe(token) or self.registry.known_of(token, place).hung:
+        if not self.graph.has_probe(token) or self.registry.known_of(token, place).hung:
             return None
         values, leases = self._values_from_leases(token), self.leases_on(token)
         if values is None and leases is not None and self._is_seen(token, state, {}):
@@ -163,7 +163,7 @@ class Presence:
                 self.registry.forget(token, MACHINE)
             return None
         if record is None or record.values != known.values:
-            proof = Proof.PROBE if self._bases.has_probe(token) else Proof.PROVIDER
+            proof = Proof.PROBE if self.graph.has_probe(token) else Proof.PROVIDER
             record = TokenRecord(
                 token=token, place=MACHINE, by=WAS_THERE, proof=proof, ours=False, values=known.values
             )
@@ -172,7 +172,7 @@ class Presence:
 
     def _still_holds(self, record: TokenRecord, state: ChainState, *, fresh: bool = False) -> bool:
         """Run the token's probe unless it is `fresh`, or those of tokens on which it rests; this writes nothing."""
-        if not self._bases.has_probe(record.token):
+        if not self.graph.has_probe(record.token):
             bases = self._bases.of(record.token, record.place)
             return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
         if record.service is not None and not is_alive(record.service):
@@ -384,3 +384,10 @@ def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> 
         f"{names} are never present together: {told}. Write `invalidates:` where one destroys another, `lock:` where "
         "two need the same thing, and require them in different journeys"
     )
+
+
+def lost_in_set_up(tokens: Iterable[Token], lost: Mapping[Token, str], why: str) -> HarnessError:
+    """Return the error for tokens that fixtures have destroyed, where `why` they cannot be had again."""
+    names = ", ".join(map(repr, tokens))
+    after = "; ".join(dict.fromkeys(lost.values()))
+    return HarnessError(f"{names} was lost while fixtures were set up (after {after}), and {why}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from pytest_dogfood.provisioning.journey_runner import (
     runner_for_journey,
     values_missed,
 )
-from pytest_dogfood.provisioning.presence import Presence, do_not_hold_together
+from pytest_dogfood.provisioning.presence import Presence, do_not_hold_together, lost_in_set_up
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
 from pytest_dogfood.provisioning.templates import ENOUGH_KEPT, StateTemplates
@@ -114,7 +114,8 @@ class ItemRun(Struct, kw_only=True):
     @property
     def place_of_failure(self) -> Location:
         """The place of the step that failed or was running, or else of the journey."""
-        if (failed := self._done.failure) is not None:
+        failed = self._done.failure
+        if failed is not None:
             return failed.step.location
         running = () if self.refusal is not None else self.journey.steps[len(self._done.results) :]
         return running[0].location if running else self.journey.location
@@ -172,16 +173,14 @@ class ItemRun(Struct, kw_only=True):
                 raise do_not_hold_together(required, lost)
             by_fixture = [token for token in lost if self.provisioner.is_by_fixture(token, self.state)]
             if by_fixture:
-                raise _lost_in_set_up(by_fixture, lost, "the fixture that provides it cannot be set up twice")
+                raise lost_in_set_up(by_fixture, lost, "the fixture that provides it cannot be set up twice")
             before = self.presence.variables(required, self.state)
             with deep_recursion(len(self.presence.graph.journeys)):
                 self._acquire()
             if changes.fixtures > self._fixtures:
                 after = self.presence.variables(required, self.state)
                 if any(after.get(name) != value for name, value in before.items()):
-                    raise _lost_in_set_up(
-                        lost, lost, "its values have changed since the fixtures were set up"
-                    )
+                    raise lost_in_set_up(lost, lost, "its values have changed since the fixtures were set up")
         if self.workdir is not None:
             self.runner = self._runner_in(self.workdir)
         recorder = self.presence.workspace.recorder
@@ -279,8 +278,8 @@ class ItemRun(Struct, kw_only=True):
     def _kept(self) -> dict[str, Path]:
         """Return the directories that stay if the item fails, by what they are."""
         state = self.state.path if self.templates.keep(self.state) else None
-        own = {"working directory": self.workdir, "state": state}.items()
-        return {what: path for what, path in own if path is not None}
+        own = {"working directory": self.workdir, "state": state}
+        return {what: path for what, path in own.items() if path is not None}
 
     def _how_to_enter(self) -> Iterator[str]:
         """Yield how to open a shell where this has failed. While a debugger is open, the run is not over."""
@@ -393,9 +392,3 @@ class ItemRun(Struct, kw_only=True):
             not_cleaned=self.not_cleaned,
             leaked=(*self.leaked, *self.request.leaked),
         )
-
-
-def _lost_in_set_up(tokens: Iterable[Token], lost: Mapping[Token, str], why: str) -> HarnessError:
-    names = ", ".join(map(repr, tokens))
-    after = "; ".join(dict.fromkeys(lost.values()))
-    return HarnessError(f"{names} was lost while fixtures were set up (after {after}), and {why}")

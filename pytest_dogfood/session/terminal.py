@@ -80,11 +80,8 @@ class Terminal:
             actor = f"; replaying {settings.replay}"
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
         number = 0 if settings.check else self._number_of_warnings()
-        warnings = (
-            f"; {counted(number, 'warning')} (dogfood check shows {'it' if number == 1 else 'them'})"
-            if number
-            else ""
-        )
+        them = "it" if number == 1 else "them"
+        warnings = f"; {counted(number, 'warning')} (dogfood check shows {them})" if number else ""
         return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}{warnings}"
 
     def _number_of_warnings(self) -> int:

@@ -82,7 +82,7 @@ def test_killed_or_interrupted_at_each_experiment_it_finds_the_same(project: Dou
     project.write({"shop.journey.yaml": SHOPS})
     status, out, err = project.doubt("--record", "record.json", "--patch", "whole.patch", STOP="0")
     assert (status, "1 finding, 0 unclear, 0 not tested; " in out) == (1, True), out + err
-    begun = len(project.lines("tries"))  # in each experiment somebody logs in
+    begun = len(project.lines("tries"))  # each experiment has one log-in
     for done, number in enumerate(islice(cycle([signal.SIGINT, signal.SIGKILL, signal.SIGTERM]), begun)):
         assert experiments_done(project) == max(done - 1, 0)
         process = start_and_stop(project, begun + 2 * done + 1)
